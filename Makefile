@@ -1,0 +1,36 @@
+# Two commands matter: `make demo` and `make test`. Both set everything up first.
+
+SHELL := /bin/sh
+PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
+READY := .venv/.ready
+BIN := .venv/bin
+
+.PHONY: setup demo test lint up down clean
+
+setup: $(READY)
+
+# Whatever a killed set-up left behind is not trusted: without the mark, both environments are
+# made anew. Wheels come from the installer's cache the second time.
+$(READY): requirements.lock.txt tools.lock.txt pyproject.toml setup.sh
+	@sh setup.sh "$(PYTHON)" $(READY)
+
+demo: setup
+	@$(BIN)/firnline run refrigeration
+
+test: setup lint
+	@$(BIN)/pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+up: setup
+	@$(BIN)/firnline up
+
+down:
+	@test ! -x $(BIN)/firnline || $(BIN)/firnline down
+
+clean: down
+	rm -rf .venv .tools .firnline data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,20 @@
+"""The `firnline` command.
+
+Every command imports what it needs when it runs, so that `firnline --help` stays quick.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; an error a person must act on ends with status 1, not a traceback."""
+    from firnline.cli.app import app
+    from firnline.errors import FirnlineError
+
+    try:
+        app()
+    except FirnlineError as error:
+        from firnline.cli.show import show_error
+
+        show_error(error)
+        sys.exit(1)

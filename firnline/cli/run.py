@@ -1,0 +1,140 @@
+"""`firnline run`: the main job on a local Prefect server."""
+
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from firnline import wiring
+from firnline.cli.show import RunProgress, aside, print_json, screen, show_error
+from firnline.errors import FirnlineError
+
+
+def run_job(ensemble: str, data: Path | None, protocol: str | None, *, as_json: bool) -> None:
+    """Run the flows in order; exit 1 with the failed step named when one fails."""
+    started = time.monotonic()
+    with RunProgress(quiet=as_json) as progress:
+        try:
+            document = _run(ensemble, data, protocol, progress)
+        except FirnlineError as error:
+            progress.__exit__()
+            _fail(error, progress.step, as_json=as_json)
+        except Exception as error:
+            progress.__exit__()
+            _fail(_unexpected(error, progress.step), progress.step, as_json=as_json)
+    document["seconds"] = round(time.monotonic() - started, 1)
+    if as_json:
+        print_json(document)
+    else:
+        show_summary(document)
+
+
+def _run(
+    ensemble: str, data: Path | None, protocol: str | None, progress: RunProgress
+) -> dict[str, Any]:
+    progress.start("server", "starting Prefect")
+    wiring.prefect_environment()
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.local_server import local_server
+    from flows.main import reproduce, run
+    from flows.progress import reporting
+
+    # A flow that fails is shown once, by us; Prefect's traceback goes to its server alone.
+    logging.getLogger("prefect").setLevel(logging.CRITICAL)
+    path = str(data.expanduser().resolve()) if data else None
+    with (
+        local_server(wiring.settings().state) as address,
+        temporary_settings({PREFECT_API_URL: address}),
+        reporting(progress),
+    ):
+        if protocol:
+            return reproduce(ensemble, protocol, path)
+        return run(ensemble, path)
+
+
+def _fail(error: FirnlineError, step: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"error": {"step": step, **error.document()}})
+    show_error(error, step)
+    sys.exit(1)
+
+
+def _unexpected(error: Exception, step: str | None) -> FirnlineError:
+    """An error nobody foresaw: keep its traceback in a file, and say where."""
+    log_path = wiring.settings().state / "logs" / f"{step or 'run'}-{os.getpid()}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    log_path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return FirnlineError(
+        "S9",
+        found=f"{type(error).__name__}: {error}",
+        where=f"step {step}" if step else "the run",
+        mend=f"the traceback is in {log_path}; running again resumes at this step",
+    )
+
+
+def show_summary(document: dict[str, Any]) -> None:
+    """The run on one screen."""
+    console = screen()
+    if "table" in document.get("metrics", {}):
+        console.print(score_table(document["metrics"]["table"]))
+    if "features" not in document:
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, text in summary_rows(document):
+        table.add_row(f"[bold]{name}[/bold]", text)
+    console.print()
+    console.print(table)
+    aside().print(f"[dim]{document['seconds']} s in all[/dim]")
+
+
+def summary_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of each line of the summary."""
+    quarantined = document["quarantined"]
+    stages = ", ".join(f"{stage['name']}#{stage['digest'][:6]}" for stage in document["stages"])
+    views = ", ".join(view["label"] for view in document["features"]["views"])
+    parity, metrics = document["parity"], document["metrics"]
+    rows = [
+        ("ensemble", document["ensemble"]),
+        ("snapshot", f"{document['snapshot'][:12]}  {document['readings']:,} readings, "
+                     f"{sum(quarantined.values()):,} quarantined"),
+        ("features", f"{views}  ({document['features']['rows']:,} training rows)"),
+        ("stages", stages),
+        ("held out", f"AUC {metrics['auc']:.3f}  F1 {metrics['f1']:.2f}  "
+                     f"FAR {metrics['far']:.1f} %  MAR {metrics['mar']:.1f} %"),
+    ]  # fmt: skip
+    if metrics.get("by_class"):
+        worst = sorted(metrics["by_class"].items(), key=lambda item: item[1])
+        rows.append(("by fault", "  ".join(f"{name} {auc:.2f}" for name, auc in worst)))
+    rows += [
+        ("int8", f"agrees on {100 * parity['agreement']:.2f} % of decisions, AUC "
+                 f"{parity['auc_float']:.3f} -> {parity['auc_int8']:.3f}"),
+        ("shadow", f"{document['shadow']['verdict']}: {document['shadow']['reason']}"),
+        ("drift", f"{document['drift']['verdict']}: {document['drift']['reason']}"),
+        ("window", f"{document['window']['verdict']}: {document['window']['reason']}"),
+        ("reused", ", ".join(document["reused"]) or "nothing"),
+        ("bundle", f"{document['bundle']['path']}  #{document['bundle']['digest'][:12]}"),
+        ("report", document["drift"]["report"]),
+    ]  # fmt: skip
+    return rows
+
+
+def score_table(rows: list[dict[str, Any]]) -> Table:
+    """Scores beside published ones."""
+    table = Table(title="pooled test rows", title_justify="left")
+    table.add_column("method")
+    for name in ("F1", "FAR %", "MAR %", "AUC"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        auc = f"{row['auc']:.3f}" if row.get("auc") is not None else "-"
+        style = "bold" if row.get("ours") else None
+        table.add_row(
+            row["method"], f"{row['f1']:.3f}", f"{row['far']:.2f}", f"{row['mar']:.2f}", auc,
+            style=style,
+        )  # fmt: skip
+    return table

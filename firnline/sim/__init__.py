@@ -1,0 +1,1 @@
+"""A physical simulator of a refrigeration fleet: readings, labels, registry and grid."""

@@ -1,0 +1,68 @@
+"""Composition root: settings -> adapters. A newcomer's table of contents.
+
+Adapters are imported where they are made, so that a command pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from firnline.settings import Settings
+
+if TYPE_CHECKING:
+    from firnline.adapters.artifact_store import ArtifactStore
+    from firnline.adapters.feast_store import FeastStore
+    from firnline.adapters.ledger_file import FileLedger
+    from firnline.adapters.mlflow_registry import MlflowRegistry
+
+
+@cache
+def settings() -> Settings:
+    """The one reading of FIRNLINE_* variables."""
+    return Settings()
+
+
+def artifacts() -> ArtifactStore:
+    """What the steps made, by key."""
+    from firnline.adapters.artifact_store import ArtifactStore
+
+    return ArtifactStore(settings().state / "artifacts")
+
+
+def ledger() -> FileLedger:
+    """Every decision, in order."""
+    from firnline.adapters.ledger_file import FileLedger
+
+    return FileLedger(settings().state / "ledger")
+
+
+def feature_store() -> FeastStore:
+    """Feast on SQLite and DuckDB."""
+    from firnline.adapters.feast_store import FeastStore
+
+    return FeastStore(settings().state)
+
+
+def registry() -> MlflowRegistry:
+    """MLflow on SQLite."""
+    from firnline.adapters.mlflow_registry import MlflowRegistry
+
+    return MlflowRegistry(settings().state)
+
+
+def prefect_environment() -> None:
+    """Point Prefect at this project's state; only effective before prefect is imported."""
+    home = settings().state / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    for name, value in {
+        "PREFECT_HOME": str(home),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A loaded machine answers late; giving up would fail a run that is sound.
+        "PREFECT_API_REQUEST_TIMEOUT": "120",
+    }.items():
+        os.environ.setdefault(name, value)

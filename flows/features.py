@@ -1,0 +1,105 @@
+"""Step 2: clean readings -> versioned window features, in Feast; a point-in-time training set."""
+
+import dataclasses
+from datetime import datetime
+from pathlib import Path
+
+from prefect import flow
+
+from firnline import wiring
+from firnline.contracts.features import WindowView
+from firnline.digest import file_digest, manifest_digest
+from firnline.workload import Workload, locate, views
+from flows.ingest import ingest
+from flows.progress import reporter
+from flows.steps import Document, Results, Step, code, folder_of, run_step
+
+_CODE = ("firnline.adapters.duckdb_features", "firnline.adapters.feast_store")
+
+
+@flow(name="features", validate_parameters=False)
+def features(ensemble: str, data: str | None = None, before: Results | None = None) -> Results:
+    """Compute the ensemble's feature views and its training set.
+
+    Args:
+        ensemble: Name or folder of the ensemble.
+        data: As for `ingest`; only used when `before` is not given.
+        before: Results of the steps before; run, or reused, when not given.
+
+    Raises:
+        HandshakeError: A view is missing or not valid.
+    """
+    before = before or ingest(ensemble, data)
+    workload = locate(ensemble, wiring.settings().project)
+    found = views(workload)
+    ingested = before["ingest"]
+    inputs = {
+        "ingest": ingested["key"],
+        "views": {view.reference: view.digest() for view in found},
+        "stages": {stage.name: list(stage.features) for stage in workload.manifest.stage},
+        "code": code(*_CODE, packages=("duckdb", "ibis-framework", "feast", "pyarrow")),
+    }
+
+    def make(out: Path) -> Document:
+        return _compute(workload, found, folder_of(ingested), out, ingested["end"])
+
+    step = Step(workload.name, "features", inputs, "computing features", make, _summary)
+    document = run_step(step)
+    _publish(workload, found, document)
+    return {**before, "features": document}
+
+
+def _compute(
+    workload: Workload, found: tuple[WindowView, ...], ingested: Path, out: Path, end: str
+) -> Document:
+    from firnline.adapters.duckdb_features import compute
+    from firnline.adapters.feast_store import spine
+
+    settings = wiring.settings()
+    described: list[Document] = []
+    for view in found:
+        counts = compute(
+            view,
+            ingested / "clean",
+            out / view.table,
+            memory_limit=settings.memory_limit,
+            temp_limit=settings.temp_limit,
+            threads=settings.threads,
+            progress=reporter().advance,
+        )
+        described.append(
+            {
+                "reference": view.reference,
+                "label": view.label,
+                "digest": view.digest(),
+                "windows": counts.windows,
+                "data": counts.digest,
+            }
+        )
+    primary = workload.manifest.references()[0]
+    table = next(view.table for view in found if view.reference == primary)
+    reporter().start("features", "joining the training set, point in time")
+    spine(out / table, ingested / "labels.parquet", workload.manifest.key, out / "spine.parquet")
+    _apply(workload, found, out)
+    training_set = out / "training_set.parquet"
+    rows = wiring.feature_store().training_set(
+        out / "spine.parquet", workload.manifest.references(), training_set
+    )
+    (out / "spine.parquet").unlink()
+    return {
+        "views": described,
+        "digest": manifest_digest({view["reference"]: view["data"] for view in described}),
+        "training_set": file_digest(training_set),
+        "rows": rows,
+    }
+
+
+def _apply(workload: Workload, found: tuple[WindowView, ...], folder: Path) -> None:
+    identity = workload.manifest.ensemble
+    wiring.feature_store().apply(
+        identity.name,
+        identity.entity,
+        identity.key,
+        [(view, folder / view.table) for view in found],
+        {f"{identity.name}_{stage.name}": stage.features for stage in workload.manifest.stage},
+    )

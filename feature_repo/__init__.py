@@ -1,0 +1,1 @@
+"""The Feast repository: entities, sources, transforms, views and services of each ensemble."""

@@ -1,0 +1,1 @@
+"""The flows: read, decide, write. Prefect is imported here alone."""

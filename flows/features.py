@@ -1,20 +1,26 @@
 """Step 2: clean readings -> versioned window features, in Feast; a point-in-time training set."""
 
-import dataclasses
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from prefect import flow
 
 from firnline import wiring
 from firnline.contracts.features import WindowView
+from firnline.adapters.artifact_store import write_atomically
 from firnline.digest import file_digest, manifest_digest
 from firnline.workload import Workload, locate, views
 from flows.ingest import ingest
 from flows.progress import reporter
 from flows.steps import Document, Results, Step, code, folder_of, run_step
 
-_CODE = ("firnline.adapters.duckdb_features", "firnline.adapters.feast_store")
+_CODE = (
+    "firnline.adapters.duckdb_features",
+    "firnline.adapters.feast_objects",
+    "firnline.adapters.feast_store",
+    "firnline.adapters.partitions",
+    "firnline.adapters.spine",
+)
 
 
 @flow(name="features", validate_parameters=False)
@@ -41,19 +47,19 @@ def features(ensemble: str, data: str | None = None, before: Results | None = No
     }
 
     def make(out: Path) -> Document:
-        return _compute(workload, found, folder_of(ingested), out, ingested["end"])
+        return _compute(workload, found, folder_of(ingested), out)
 
     step = Step(workload.name, "features", inputs, "computing features", make, _summary)
     document = run_step(step)
-    _publish(workload, found, document)
+    _publish(workload, found, document, datetime.fromisoformat(ingested["last"]))
     return {**before, "features": document}
 
 
 def _compute(
-    workload: Workload, found: tuple[WindowView, ...], ingested: Path, out: Path, end: str
+    workload: Workload, found: tuple[WindowView, ...], ingested: Path, out: Path
 ) -> Document:
+    from firnline.adapters import spine
     from firnline.adapters.duckdb_features import compute
-    from firnline.adapters.feast_store import spine
 
     settings = wiring.settings()
     described: list[Document] = []
@@ -61,7 +67,7 @@ def _compute(
         counts = compute(
             view,
             ingested / "clean",
-            out / view.table,
+            out,
             memory_limit=settings.memory_limit,
             temp_limit=settings.temp_limit,
             threads=settings.threads,
@@ -79,13 +85,13 @@ def _compute(
     primary = workload.manifest.references()[0]
     table = next(view.table for view in found if view.reference == primary)
     reporter().start("features", "joining the training set, point in time")
-    spine(out / table, ingested / "labels.parquet", workload.manifest.key, out / "spine.parquet")
+    rows_file, training_set = out / "spine.parquet", out / "training_set.parquet"
+    spine.build(out / table, ingested / "labels.parquet", workload.manifest.key, rows_file)
     _apply(workload, found, out)
-    training_set = out / "training_set.parquet"
     rows = wiring.feature_store().training_set(
-        out / "spine.parquet", workload.manifest.references(), training_set
+        rows_file, workload.manifest.references(), training_set
     )
-    (out / "spine.parquet").unlink()
+    rows_file.unlink()
     return {
         "views": described,
         "digest": manifest_digest({view["reference"]: view["data"] for view in described}),
@@ -103,3 +109,28 @@ def _apply(workload: Workload, found: tuple[WindowView, ...], folder: Path) -> N
         [(view, folder / view.table) for view in found],
         {f"{identity.name}_{stage.name}": stage.features for stage in workload.manifest.stage},
     )
+
+
+def _publish(
+    workload: Workload, found: tuple[WindowView, ...], document: Document, last: datetime
+) -> None:
+    """Point Feast at the artifact and bring the newest values into the online store."""
+    state = wiring.settings().state
+    mark = state / "features" / f"{workload.name}.online"
+    stores = (state / "feast" / "registry.db", state / "feast" / "online.db")
+    if all(store.is_file() for store in stores) and _read(mark) == document["key"]:
+        return
+    reporter().start("features", "materialising the online store")
+    _apply(workload, found, folder_of(document))
+    newest = last + max(timedelta(seconds=view.window_seconds) for view in found)
+    wiring.feature_store().materialize(newest, workload.manifest.references())
+    write_atomically(mark, str(document["key"]))
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _summary(document: Document) -> str:
+    labels = ", ".join(view["label"] for view in document["views"])
+    return f"{labels}; {document['rows']:,} training rows"

@@ -1,0 +1,1 @@
+"""Recipes: how each stage of an ensemble is trained, and how it becomes a graph."""

@@ -4,6 +4,7 @@ Written out rather than taken from a library for three reasons: float32 througho
 ONNX graph; weights by row; and the same bytes for the same seed.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -81,7 +82,7 @@ def train(
     random = np.random.default_rng(seed)
     widths = (rows.shape[1], *hidden, outputs)
     parameters: list[FloatMatrix] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in itertools.pairwise(widths):
         spread = np.sqrt(2.0 / before)  # He et al. 2015, for ReLU.
         parameters.append(random.normal(0, spread, (after, before)).astype(np.float32))
         parameters.append(np.zeros(after, np.float32))
@@ -115,9 +116,7 @@ def softmax(values: FloatMatrix) -> FloatMatrix:
     return shares
 
 
-def _batches(
-    rows: int, how: Training, random: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
+def _batches(rows: int, how: Training, random: np.random.Generator) -> Iterator[NDArray[np.intp]]:
     for _ in range(how.epochs):
         order = random.permutation(rows)
         for place in range(max(1, rows // how.batch)):

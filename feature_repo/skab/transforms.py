@@ -68,11 +68,10 @@ def code(key: Any) -> Any:
     Returns:
         Ibis column of int64, 0 up to `CODE_PRIME`.
     """
-    letters = [key.substr(place, 1).ascii_str() * 31 ** (place % 6) for place in range(CODE_LETTERS)]
-    places = [letter * (place + 1) for place, letter in enumerate(letters)]
-    total = places[0].cast("int64")
-    for letter in places[1:]:
-        total = total + letter.cast("int64")
+    total = ibis.literal(0, "int64")
+    for place in range(CODE_LETTERS):
+        weight = (place + 1) * 31 ** (place % 6)
+        total = total + key.substr(place, 1).ascii_str().cast("int64") * weight
     return total % CODE_PRIME
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -209,7 +210,10 @@ class FeastStore:
         engine.raw_sql("SET TimeZone='UTC'")
         ibis.set_backend(engine)
         try:
-            yield
+            with warnings.catch_warnings():
+                # Ibis calls DuckDB by an old name, and Feast turns such warnings on.
+                warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+                yield
         finally:
             ibis.options.default_backend = before
             engine.disconnect()

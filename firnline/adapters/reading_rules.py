@@ -13,6 +13,7 @@ from firnline.contracts.reading import ReadingContract
 from firnline.errors import ContractError
 
 _UNIT_CHECK_ROWS = 100
+_UNIT_CHECK_FIRST = 20_000
 RETAINED = "coalesce(d.rank, 1) = 1"
 """Holds for a reading that is no later copy; `d` is the table `copies`, joined by position."""
 
@@ -51,7 +52,7 @@ def retained(staging: Staging) -> str:
 
 
 def check_units(staging: Staging, contract: ReadingContract) -> None:
-    """Refuse a file whose values of one sensor lie mostly out of range, and vary.
+    """Refuse a file whose first values of one sensor lie mostly out of range, and vary.
 
     Raises:
         ContractError: C06 for the first such sensor and file.
@@ -68,10 +69,11 @@ def check_units(staging: Staging, contract: ReadingContract) -> None:
         for i, _, (low, high) in ranged
     )
     rows = staging.sql.execute(
-        f"SELECT any_value(file), {figures_of} FROM {staging.valid()} "
-        "JOIN files USING (file_index) GROUP BY file_index ORDER BY file_index"
+        f"SELECT file, s.* FROM (SELECT file_index, {figures_of} FROM {staging.valid()} "
+        f"WHERE position <= {_UNIT_CHECK_FIRST} GROUP BY file_index) s "
+        "JOIN files USING (file_index) ORDER BY file_index"
     ).fetchall()
-    for file, *figures in rows:
+    for file, _, *figures in rows:
         for place, (_, sensor, (low, high)) in enumerate(ranged):
             count, outside, least, most = figures[4 * place : 4 * place + 4]
             if count >= _UNIT_CHECK_ROWS and outside > count * limit and least < most:

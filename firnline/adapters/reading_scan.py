@@ -8,8 +8,8 @@ from typing import Any, Literal
 from firnline.contracts.reading import ReadingContract
 
 AS_BOOL = (
-    "coalesce(CASE TRY_CAST({0} AS DOUBLE) WHEN 1 THEN true WHEN 0 THEN false END, "
-    "CASE lower(CAST({0} AS VARCHAR)) WHEN 'true' THEN true WHEN 'false' THEN false END)"
+    "CASE lower(CAST({0} AS VARCHAR)) WHEN 'true' THEN true WHEN 'false' THEN false "
+    "ELSE CASE TRY_CAST({0} AS DOUBLE) WHEN 1 THEN true WHEN 0 THEN false END END"
 )
 
 
@@ -164,18 +164,17 @@ def probe(
         yield column, row[2 * index], row[2 * index + 1]
 
 
-def unsplit_lines(connection: Any) -> list[tuple[int, str | None, str]]:
-    """(line, its text, what is wrong) for each line that the last scans could not split."""
+def unsplit_lines(connection: Any) -> str | None:
+    """SELECT of line, record and found for the lines the last scan could not split, if any."""
     known = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'"
     ).fetchone()[0]
     if not known:
-        return []
-    rows = connection.execute(
-        "SELECT line, min_by(csv_line, byte_position), min_by(error_message, byte_position) "
-        "FROM reject_errors GROUP BY line ORDER BY line"
-    ).fetchall()
-    return [(int(line), text, str(found).splitlines()[0]) for line, text, found in rows]
+        return None
+    return (
+        "SELECT line, min_by(csv_line, byte_position) AS record, "
+        "min_by(error_message, byte_position) AS found FROM reject_errors GROUP BY line"
+    )
 
 
 def drop_rejects(connection: Any) -> None:

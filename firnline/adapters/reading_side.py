@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from firnline.adapters.reading_scan import Relation, drop_rejects, name, quoted, scan, unsplit_lines
 from firnline.adapters.reading_write import ROW_GROUP_ROWS, write_parquet
 from firnline.contracts.reading import Labels, ReadingContract
@@ -41,14 +43,18 @@ def load_registry(
         raise _wrong(f"one row an entity is expected, but there is {listed}", registry.file)
     sensors = name(registry.sensors) if registry.sensors else "NULL"
     rows = connection.execute(f"SELECT {column}, {sensors} FROM entity").fetchall()
-    places = range(len(contract.sensor)) if registry.sensors else range(0)
-    columns = "".join(f", e{i} BOOLEAN" for i in places)
-    connection.execute(f"CREATE TEMP TABLE registry (key VARCHAR{columns})")
-    expected = [[entity, *_carried(listed, contract)[: len(places)]] for entity, listed in rows]
-    marks = ", ".join("?" * (1 + len(places)))
-    if expected:
-        connection.executemany(f"INSERT INTO registry VALUES ({marks})", expected)
+    carried = [_carried(listed, contract) for _, listed in rows] if registry.sensors else []
+    columns: dict[str, pa.Array] = {"key": pa.array([key for key, _ in rows], pa.string())}
+    for place in range(len(contract.sensor) if registry.sensors else 0):
+        columns[f"e{place}"] = pa.array([flags[place] for flags in carried], pa.bool_())
+    _create(connection, "registry", pa.table(columns))
     return contract.sensor_names if registry.sensors else ()
+
+
+def _create(connection: Any, table: str, rows: pa.Table) -> None:
+    connection.register("rows_of_table", rows)
+    connection.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM rows_of_table")
+    connection.unregister("rows_of_table")
 
 
 def _carried(listed: str | None, contract: ReadingContract) -> list[bool]:
@@ -65,8 +71,7 @@ def write_entities(
     """Write `entities.parquet`: the registry, or the entities that were read where none is."""
     key = name(contract.key.name)
     if contract.registry is None:
-        connection.execute(f"CREATE TEMP TABLE entity ({key} VARCHAR)")
-        connection.executemany("INSERT INTO entity VALUES (?)", [[entity] for entity in seen])
+        _create(connection, "entity", pa.table({contract.key.name: pa.array(seen, pa.string())}))
     rows = connection.execute(f"SELECT {key}, * EXCLUDE ({key}) FROM entity ORDER BY {key}")
     write_parquet(rows.to_arrow_reader(ROW_GROUP_ROWS), out / "entities.parquet")
 
@@ -178,9 +183,10 @@ def _fill(
 
 def _split(connection: Any, file: str) -> None:
     lines = unsplit_lines(connection)
+    row = connection.execute(f"{lines} ORDER BY line LIMIT 1").fetchone() if lines else None
     drop_rejects(connection)
-    if lines:
-        raise _wrong(f"line {lines[0][0]} cannot be split: {lines[0][2]}", file)
+    if row:
+        raise _wrong(f"line {row[0]} cannot be split: {str(row[2]).splitlines()[0]}", file)
 
 
 def _has(relation: Relation, columns: Sequence[str] | dict[str, str], file: str) -> None:

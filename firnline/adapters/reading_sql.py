@@ -43,12 +43,17 @@ def typed_wide(relation: Relation, contract: ReadingContract, index: int, key: s
         broken.append("sequence IS NULL")
     known = raw[contract.key.column] if contract.key.column else quoted(key)
     ingested = contract.time.ingested
+    arrived = _instant(raw[ingested], kinds[ingested]) if ingested else "NULL::TIMESTAMPTZ"
+    tidy = ["if(isfinite(device_at), device_at, NULL) AS device_at"]
+    tidy += ["if(isfinite(ingested_at), ingested_at, NULL) AS ingested_at"]
+    # Parquet's dictionaries keep whichever of 0.0 and -0.0 came first: leave only one.
+    tidy += [f"if(s{i} = 0, 0, s{i}) AS s{i}" for i, s in enumerate(sensors) if s.dtype == "float"]
     return (
-        f"SELECT *, {' OR '.join(broken) or 'false'} AS bad_value FROM ("
+        f"SELECT * REPLACE ({', '.join(tidy)}), {' OR '.join(broken) or 'false'} AS bad_value FROM ("
         f"SELECT {index}::INTEGER AS file_index, position, line, {', '.join(raw.values())}, "
         f"CAST({known} AS VARCHAR) AS key, "
         f"{_instant(raw[contract.time.device], kinds[contract.time.device])} AS device_at, "
-        f"{_instant(raw[ingested], kinds[ingested]) if ingested else 'NULL::TIMESTAMPTZ'} AS ingested_at, "
+        f"{arrived} AS ingested_at, "
         f"{f'CAST({raw[event]} AS VARCHAR)' if event else 'NULL::VARCHAR'} AS event_id, "
         f"{f'TRY_CAST({raw[sequence]} AS BIGINT)' if sequence else 'position'} AS sequence, "
         f"{_label(raw[labels]) if labels else 'NULL::VARCHAR'} AS label, "
@@ -71,15 +76,11 @@ def _typed(sensor: Sensor, alias: str, kind: str | None, contract: ReadingContra
     way = contract.conversion(sensor.source_unit, sensor.unit)
     if way is not None and (way.factor, way.offset) != (1.0, 0.0):
         value = f"({value} * {way.factor!r}::DOUBLE + {way.offset!r}::DOUBLE)"
-    # Parquet's dictionaries keep whichever of 0.0 and -0.0 came first: leave only one.
-    return f"CASE WHEN {value} = 0 THEN 0::DOUBLE ELSE {value} END"
+    return value
 
 
 def _instant(alias: str, kind: str | None) -> str:
-    cast = (
-        f"CAST({alias} AS TIMESTAMPTZ)" if kind == "time" else f"TRY_CAST({alias} AS TIMESTAMPTZ)"
-    )
-    return f"CASE WHEN isfinite({cast}) THEN {cast} END"
+    return f"{'CAST' if kind == 'time' else 'TRY_CAST'}({alias} AS TIMESTAMPTZ)"
 
 
 def typed_narrow(relation: Relation, contract: ReadingContract, index: int) -> str:
@@ -96,18 +97,22 @@ def typed_narrow(relation: Relation, contract: ReadingContract, index: int) -> s
     if narrow.quality and narrow.good:
         listed = ", ".join(quoted(word) for word in narrow.good)
         good = f"coalesce(CAST({raw[narrow.quality]} AS VARCHAR) IN ({listed}), true)"
+    device_at = _instant(raw[narrow.timestamp], relation.kinds[narrow.timestamp])
+    number = f"TRY_CAST({value} AS DOUBLE) * coalesce(u.factor, 1) + coalesce(u.shift, 0)"
+    truth = f"CAST({AS_BOOL.format(value)} AS DOUBLE)"
     return (
         f"SELECT *, CASE WHEN line IS NOT NULL THEN '{MALFORMED}' "
         "WHEN key IS NULL THEN 'missing_key' WHEN device_at IS NULL THEN 'bad_timestamp' "
-        "WHEN sensor_index IS NULL THEN 'unknown_sensor' WHEN broken THEN 'bad_value' END AS reason "
-        f"FROM (SELECT {index}::INTEGER AS file_index, position, line, "
-        f"CAST({raw[narrow.key]} AS VARCHAR) AS key, "
-        f"{_instant(raw[narrow.timestamp], relation.kinds[narrow.timestamp])} AS device_at, n.sensor_index, {good} AS good, "
-        f"CASE WHEN n.is_bool THEN CAST({AS_BOOL.format(value)} AS DOUBLE) ELSE "
-        f"TRY_CAST({value} AS DOUBLE) * coalesce(u.factor, 1) + coalesce(u.offset_, 0) END AS value, "
-        f"{value} IS NOT NULL AND value IS NULL AS broken "
-        f"FROM ({scan(relation, raw)}) LEFT JOIN narrow_sensor n ON n.sensor = {raw[narrow.sensor]} "
-        f"LEFT JOIN narrow_unit u ON u.sensor_index = n.sensor_index AND u.unit = {unit})"
+        "WHEN sensor_index IS NULL THEN 'unknown_sensor' "
+        "WHEN broken THEN 'bad_value' END AS reason FROM ("
+        "SELECT * REPLACE (if(isfinite(device_at), device_at, NULL) AS device_at), "
+        "filled AND number IS NULL AS broken, if(number = 0, 0, number) AS value FROM ("
+        f"SELECT {index}::INTEGER AS file_index, position, line, {', '.join(raw.values())}, "
+        f"CAST({raw[narrow.key]} AS VARCHAR) AS key, {device_at} AS device_at, n.sensor_index, "
+        f"{good} AS good, CASE WHEN n.is_bool THEN {truth} ELSE {number} END AS number, "
+        f"{value} IS NOT NULL AS filled FROM ({scan(relation, raw)}) "
+        f"LEFT JOIN narrow_sensor n ON n.sensor = {raw[narrow.sensor]} "
+        f"LEFT JOIN narrow_unit u ON u.sensor_index = n.sensor_index AND u.unit = {unit}))"
     )
 
 
@@ -118,7 +123,7 @@ def narrow_tables(connection: Any, contract: ReadingContract) -> None:
     )
     connection.execute(
         "CREATE TEMP TABLE narrow_unit "
-        "(sensor_index INTEGER, unit VARCHAR, factor DOUBLE, offset_ DOUBLE)"
+        "(sensor_index INTEGER, unit VARCHAR, factor DOUBLE, shift DOUBLE)"
     )
     for index, sensor in enumerate(contract.sensor):
         for known in sorted({sensor.name, sensor.column}):
@@ -203,7 +208,8 @@ def judged(
         "device_at, ingested_at, taken_at, drift, sequence, label, bad_quality, "
         f"{sensors}, reason, "
         f"CASE WHEN reason IS NOT NULL THEN {record} END AS record, "
-        f"CASE WHEN reason IS NULL THEN epoch_us(taken_at) // {bucket_microseconds} ELSE -1 END AS bucket "
+        "CASE WHEN reason IS NULL "
+        f"THEN epoch_us(taken_at) // {bucket_microseconds} ELSE -1 END AS bucket "
         f"FROM (SELECT *, CASE {cases} END AS reason FROM (SELECT t.*, "
         f"{'g.key IS NOT NULL' if has_registry else 'true'} AS known, "
         f"CASE WHEN drift THEN ingested_at ELSE device_at END AS taken_at "

@@ -130,9 +130,10 @@ class Staging:
             rows = self._stage_readings(typed, "wide", f"f{file.index}")
         else:
             self._stage_values(file)
-        for line, record, found in unsplit_lines(self.sql):
+        lines = unsplit_lines(self.sql)
+        if lines:
             self.sql.execute(
-                "INSERT INTO unsplit VALUES (?, ?, ?, ?)", [file.index, line, record, found]
+                f"INSERT INTO unsplit SELECT {file.index}, line, record, found FROM ({lines})"
             )
         drop_rejects(self.sql)
         return rows

@@ -1,0 +1,1 @@
+"""When a retraining may wait for greener power, and how long."""

@@ -1,0 +1,1 @@
+"""What the parts of the platform owe each other: readings, features, ensembles, bundles."""

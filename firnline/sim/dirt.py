@@ -1,6 +1,7 @@
 """A little dirt, counted: what a landing zone sees and a contract check must catch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 KINDS = ("duplicate", "clock_off", "out_of_range", "unknown_device", "all_null")
 UNKNOWN_DEVICE = "REF-XX-99999999"
 _BROKEN_PROBE = (-127.0, 9999.0)
-_NUMERIC = tuple(name for name in SENSORS if name not in BOOLEAN_SENSORS)
+_NUMERIC_ROWS = [row for row, name in enumerate(SENSORS) if name not in BOOLEAN_SENSORS]
 _MINUTES = 60
 
 
@@ -31,16 +32,26 @@ class Dirt:
     rows: dict[str, Ints]
     choice: dict[str, Ints]
 
-    def spoil(self, values: dict[str, F32 | Bools], missing: Bools) -> None:
-        """Puts impossible values and empty rows into a block of shape (n, 60), in place."""
-        for row, draw in zip(self.rows["out_of_range"], self.choice["out_of_range"], strict=True):
-            # A sensor that was missing is one the device may not have: pick one it reports.
-            here = missing.reshape(len(SENSORS), -1)[:, row]
-            present = [n for n in _NUMERIC if not here[SENSORS.index(n)]]
-            if present:
-                name = present[draw % len(present)]
-                values[name].reshape(-1)[row] = _BROKEN_PROBE[draw >> 8 & 1]
+    def spoil(self, values: dict[str, F32 | Bools], missing: Bools) -> Self:
+        """Puts impossible values and empty rows into a block of shape (n, 60), in place.
+
+        Returns:
+            The dirt without the rows that had no value left to spoil.
+        """
+        name = "out_of_range"
+        reported = ~missing.reshape(len(SENSORS), -1)[_NUMERIC_ROWS][:, self.rows[name]]
+        spoilt = reported.any(axis=0)
+        for place in np.flatnonzero(spoilt):
+            row, draw = self.rows[name][place], self.choice[name][place]
+            present = np.flatnonzero(reported[:, place])
+            sensor = SENSORS[_NUMERIC_ROWS[present[draw % len(present)]]]
+            values[sensor].reshape(-1)[row] = _BROKEN_PROBE[draw >> 8 & 1]
         missing.reshape(len(SENSORS), -1)[:, self.rows["all_null"]] = True
+        return replace(
+            self,
+            rows=self.rows | {name: self.rows[name][spoilt]},
+            choice=self.choice | {name: self.choice[name][spoilt]},
+        )
 
     def clock_offset_seconds(self) -> Ints:
         """How far off each clock is: 25 to 47 hours, either way."""

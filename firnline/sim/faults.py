@@ -26,7 +26,6 @@ NEUTRAL: dict[str, float] = {
     "vibration": 1.0,
     "current": 1.0,
     "suction_bias": 0.0,
-    "condenser_bias": 0.0,
     "low_pressure_bias": 0.0,
     "stuck": 0.0,
     "dropout": 0.0,
@@ -96,14 +95,14 @@ def short_cycling(hours: F32, severity: Scalar, variant: Scalar) -> Pulled:
 
 
 def sensor_drift(hours: F32, severity: Scalar, variant: Scalar) -> Pulled:
-    """One instrument (suction, condenser, low pressure) walks away; what it measures does not."""
+    """The suction probe or the low-pressure transducer walks; what it measures does not.
+
+    Either way the computed superheat rises while subcooling, current and duty stay.
+    """
     walked = np.minimum(np.float32(0.1) * severity * hours, np.float32(8.0))
-    lever, per_kelvin = (
-        ("suction_bias", 1.0),
-        ("condenser_bias", 1.0),
-        ("low_pressure_bias", -6.0),
-    )[int(variant * 3) % 3]
-    return {lever: walked * np.float32(per_kelvin)}
+    if variant < 0.5:
+        return {"suction_bias": walked}
+    return {"low_pressure_bias": np.float32(-9.0) * walked}
 
 
 def _like(hours: F32, value: Scalar) -> F32:

@@ -1,7 +1,7 @@
 """The fleet as a value: what was asked for, which devices that makes, and when each is faulty."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from firnline.errors import ContractError
@@ -122,16 +122,7 @@ class Fleet:
                 episode = _episode(index, week, fault, *(float(u) for u in draws[:, column]))
                 end = min(episode.end_minute, spec.days * 1440)
                 if episode.start_minute < end:
-                    episodes.append(
-                        Episode(
-                            index,
-                            episode.start_minute,
-                            end,
-                            fault,
-                            episode.severity,
-                            episode.variant,
-                        )
-                    )
+                    episodes.append(replace(episode, end_minute=end))
         return episodes
 
 

@@ -70,15 +70,21 @@ class Block:
 def hours(fleet: Fleet, number: int) -> Iterator[Block]:
     """Yields a chunk hour by hour, after a warm-up that is thrown away."""
     chunk = fleet.chunk(number)
-    state = first_state(chunk)
-    for hour in range(-WARM_UP_HOURS, 0):
-        state, _ = advance(fleet, chunk, state, hour, ())
+    state = warmed_up(fleet, chunk)
     episodes: list[Episode] = []
     for hour in range(fleet.spec.days * 24):
         if hour * HOUR % WEEK_MINUTES == 0:
             episodes = fleet.episodes(number, hour * HOUR // WEEK_MINUTES)
         state, block = advance(fleet, chunk, state, hour, episodes)
         yield block
+
+
+def warmed_up(fleet: Fleet, chunk: Chunk) -> ChunkState:
+    """Runs a chunk through the hours before the fleet's start and returns where it stands."""
+    state = first_state(chunk)
+    for hour in range(-WARM_UP_HOURS, 0):
+        state, _ = advance(fleet, chunk, state, hour, ())
+    return state
 
 
 def first_state(chunk: Chunk) -> ChunkState:
@@ -126,7 +132,7 @@ def advance(
     values = observe(chunk.plant, trace, ambient, humidity, door, pulled, noise[:NOISE_ROWS]).values
     missing = _missing(fleet, chunk, tick, pulled["dropout"])
     dirt = draw_dirt(spec.seed, spec.dirt, chunk.number, tick, count)
-    dirt.spoil(values, missing)
+    dirt = dirt.spoil(values, missing)
     block = Block(
         hour=hour,
         values=values,

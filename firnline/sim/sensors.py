@@ -108,7 +108,6 @@ def observe(
     subcooling = _step(table.bubble_c[by_pressure + high_kpa] - liquid, 10)
 
     condenser = (condensing + bubble) * np.float32(0.5)
-    condenser += _by_device(levers["condenser_bias"])
     current, vibration = _compressor(plant, trace, evaporating, condensing, running, charge, levers)
     vibration *= np.float32(1.0) + np.float32(0.06) * normal(noise[_VIB])
     current *= np.float32(1.0) + np.float32(0.008) * normal(noise[_AMP])

@@ -5,7 +5,6 @@ memory is one hour of one shard and the small state of each device.
 """
 
 import csv
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from firnline.errors import ContractError
 from firnline.sim.fleet import WEEK_MINUTES, Episode, Fleet, FleetSpec
 from firnline.sim.grid import write_carbon_intensity
-from firnline.sim.hours import HOUR, WARM_UP_HOURS, ChunkState, advance, first_state
+from firnline.sim.hours import HOUR, ChunkState, advance, warmed_up
 from firnline.sim.registry import Chunk
 from firnline.sim.sensors import BOOLEAN_SENSORS, SENSORS
 from firnline.sim.streams import CHUNK
@@ -29,6 +28,7 @@ from firnline.sim.table import SCHEMA, TIMESTAMP, device_dictionary, event_time,
 SHARD_CHUNKS = 8
 """Chunks a file: 2,048 devices, so a row group of one hour stays near 20 MB."""
 
+WRITTEN = {"readings", "devices.csv", "labels.parquet", "carbon_intensity.csv"}
 ROW_GROUP_ROWS = 131_072
 CARBON_DAYS_BEYOND = 4
 LABELS = pa.schema(
@@ -77,19 +77,14 @@ def simulate(
     Args:
         spec: What to simulate.
         out: Directory to make; may exist if it is empty.
-        force: Replace what `out` holds.
+        force: Replace a former simulation in `out`; anything else there is never removed.
         progress: Called with the device-hours done and the device-hours in all.
 
     Raises:
-        ContractError: SIM2 when `out` holds something and `force` is not given.
+        ContractError: SIM2 when `out` holds something that may not be replaced.
     """
-    if not force and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ContractError(
-            "SIM2",
-            found="the output directory is not empty",
-            where=str(out),
-            mend="name another directory, or pass --force to replace it",
-        )
+    out = out.absolute()
+    _refuse_to_lose(out, force)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "readings").mkdir(parents=True)
@@ -113,13 +108,25 @@ def simulate(
     return summary
 
 
+def _refuse_to_lose(out: Path, force: bool) -> None:
+    """Lets through what is absent, empty, or a former simulation that `force` gives up."""
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    foreign = sorted(held - WRITTEN) if out.is_dir() or not out.exists() else [out.name]
+    if foreign or (held and not force):
+        raise ContractError(
+            "SIM2",
+            found=f"it holds {', '.join((foreign or sorted(held))[:3])}",
+            where=str(out),
+            mend="name another directory"
+            + ("" if foreign else ", or pass --force to replace the simulation in this one"),
+        )
+
+
 def _replace(partial: Path, out: Path) -> None:
     """Puts the finished directory in its place."""
-    if out.is_dir() and not out.is_symlink():
+    if out.exists():
         shutil.rmtree(out)
-    elif out.exists():
-        out.unlink()
-    os.rename(partial, out)  # noqa: PTH104 - a directory onto a name that is now free
+    partial.rename(out)
 
 
 @dataclass
@@ -134,7 +141,8 @@ class _Running:
 def _write_readings(
     fleet: Fleet, folder: Path, progress: Progress | None
 ) -> tuple[int, Counter[str]]:
-    running = [_warmed_up(fleet, number) for number in range(fleet.chunks)]
+    chunks = [fleet.chunk(number) for number in range(fleet.chunks)]
+    running = [_Running(chunk, warmed_up(fleet, chunk), []) for chunk in chunks]
     shards = [running[i : i + SHARD_CHUNKS] for i in range(0, len(running), SHARD_CHUNKS)]
     total, done, readings = fleet.spec.devices * fleet.spec.days * 24, 0, 0
     dirt: Counter[str] = Counter()
@@ -163,14 +171,6 @@ def _row_group_hours(devices: int) -> int:
     """Whole hours a row group: small fleets gather several, for the cost of each column chunk."""
     fitting = ROW_GROUP_ROWS // (devices * HOUR)
     return max(hours for hours in (1, 2, 3, 4, 6, 8, 12) if hours <= max(fitting, 1))
-
-
-def _warmed_up(fleet: Fleet, number: int) -> _Running:
-    chunk = fleet.chunk(number)
-    state = first_state(chunk)
-    for hour in range(-WARM_UP_HOURS, 0):
-        state, _ = advance(fleet, chunk, state, hour, ())
-    return _Running(chunk, state, [])
 
 
 def _hour_table(

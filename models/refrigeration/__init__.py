@@ -1,0 +1,1 @@
+"""The refrigeration ensemble: an encoder and a fault classifier."""

@@ -1,0 +1,1 @@
+"""The SKAB ensemble: a projection and a calibrated detector."""

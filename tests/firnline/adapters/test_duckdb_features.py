@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.refrigeration.transforms import VIEWS, assigned
-from firnline.adapters.duckdb_features import compute, hour_files, partitions
+from firnline.adapters.duckdb_features import compute
+from firnline.adapters.partitions import hour_files, partitions
 from firnline.contracts.features import WindowView
 from firnline.errors import ContractError, HandshakeError
 from tests.resources import clean_readings

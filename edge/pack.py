@@ -1,0 +1,223 @@
+"""A bundle: one folder with an ensemble's models, its proof and a manifest naming every digest."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from firnline.digest import digest, file_digest, tree_digest, tree_manifest
+from firnline.errors import DeliveryError
+
+FORMAT = "firnline-bundle/1"
+MANIFEST = "bundle.json"
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage as the bundle names it.
+
+    Attributes:
+        name: The stage's name.
+        recipe: `package.module:Class`.
+        digest: Digest of the stage as a feature producer.
+        onnx_sha256: Of the stage's own float graph.
+        upstream: `stage.output` it reads.
+    """
+
+    name: str
+    recipe: str
+    digest: str
+    onnx_sha256: str
+    upstream: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into a bundle.
+
+    Attributes:
+        name: The ensemble.
+        manifest_digest: Of ensemble.toml's meaning.
+        snapshot: `sha256` and `dvc` (md5) of the raw readings.
+        features: Feature view -> `label` and `digest`.
+        training_set: sha256 of the training set.
+        stages: In manifest order.
+        columns: Names of the input's columns, in order.
+        outputs: Names of the outputs, in order.
+        decide: `output`, `classes`, `threshold`.
+        parity: Decision document of the parity gate.
+        calibration: `rows` and `note` of the calibration set.
+        files: Name in the bundle -> its bytes, bundle.json aside.
+        licence: SPDX expression of the bundle's contents.
+    """
+
+    name: str
+    manifest_digest: str
+    snapshot: Mapping[str, str]
+    features: Mapping[str, Mapping[str, str]]
+    training_set: str
+    stages: Sequence[StageRecord]
+    columns: Sequence[str]
+    outputs: Sequence[str]
+    decide: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    licence: str = field(default="Apache-2.0")
+
+
+def pack(out: Path, contents: Contents) -> str:
+    """Write a bundle folder whole or not at all.
+
+    The same contents give the same bytes: nothing in a bundle tells when or where it was made.
+
+    Args:
+        out: Folder to make; one that is there is replaced once the new one is whole.
+        contents: What goes in.
+
+    Returns:
+        The bundle's digest: sha256 over the names and sha256s of all its files.
+    """
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for name, content in contents.files.items():
+            path = partial / _safe(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        document = _document(contents, tree_manifest(partial))
+        (partial / MANIFEST).write_text(pretty(document), encoding="utf-8")
+        shutil.rmtree(out, ignore_errors=True)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return tree_digest(out)
+
+
+def verify(bundle: Path, expected: str | None = None) -> dict[str, Any]:
+    """Hash every file of a bundle again and hold it to its manifest.
+
+    Args:
+        bundle: The folder.
+        expected: Digest that the bundle must have, where it is known from elsewhere. Without
+            it, a bundle forged as a whole is not noticed; signatures are there for that.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DeliveryError: D1 no readable manifest, D2 files differ, D3 files are missing, D4 files
+            are too many, D5 a path or a link leaves the folder, D6 the manifest was altered, D7
+            an unknown format, D8 another bundle than expected.
+    """
+    document = _manifest(bundle)
+    files = document["files"]
+    for name in files:
+        _safe(name)
+    links = sorted(
+        str(path.relative_to(bundle))
+        for path in bundle.rglob("*")
+        if path.is_symlink() or not (path.is_file() or path.is_dir())
+    )
+    if links:
+        raise _broken("D5", bundle, f"not plain files: {', '.join(links)}")
+    found = set(tree_manifest(bundle)) - {MANIFEST}
+    for code, problem, names in (
+        ("D3", "missing", set(files) - found),
+        ("D4", "not in the manifest", found - set(files)),
+        (
+            "D2",
+            "differ from their digest",
+            {name for name in found & set(files) if file_digest(bundle / name) != files[name]},
+        ),
+    ):
+        if names:
+            raise _broken(code, bundle, f"{problem}: {', '.join(sorted(names))}")
+    if expected is not None and tree_digest(bundle) != expected:
+        raise _broken("D8", bundle, f"digest {tree_digest(bundle)}, not {expected}")
+    return document
+
+
+def pretty(document: Mapping[str, Any]) -> str:
+    """JSON for people that is still canonical: sorted keys, two blanks, one newline at the end.
+
+    Raises:
+        ValueError: A float is NaN or infinite.
+    """
+    return (
+        json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
+
+def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:
+    body = {
+        "format": FORMAT,
+        "name": contents.name,
+        "manifest": contents.manifest_digest,
+        "snapshot": dict(contents.snapshot),
+        "features": {name: dict(feature) for name, feature in contents.features.items()},
+        "training_set": contents.training_set,
+        "stages": [
+            {
+                "name": stage.name,
+                "recipe": stage.recipe,
+                "digest": stage.digest,
+                "onnx": stage.onnx_sha256,
+                "upstream": list(stage.upstream),
+            }
+            for stage in contents.stages
+        ],
+        "input": {"name": "features", "dtype": "float32", "columns": list(contents.columns)},
+        "outputs": list(contents.outputs),
+        "decide": dict(contents.decide),
+        "parity": dict(contents.parity),
+        "calibration": dict(contents.calibration),
+        "licence": contents.licence,
+        "files": dict(files),
+    }
+    return {**body, "digest": digest(body)}
+
+
+def _manifest(bundle: Path) -> dict[str, Any]:
+    path = bundle / MANIFEST
+    if bundle.is_symlink() or path.is_symlink():
+        raise _broken("D5", bundle, "the bundle or its manifest is a link")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        files = document["files"]
+        if not all(isinstance(item, str) for pair in files.items() for item in pair):
+            raise TypeError("files must map names to digests")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken("D1", bundle, f"no readable {MANIFEST}: {error}") from error
+    if document.get("format") != FORMAT:
+        raise _broken("D7", bundle, f"format {document.get('format')!r}, not {FORMAT!r}")
+    body = {name: value for name, value in document.items() if name != "digest"}
+    if document.get("digest") != digest(body):
+        raise _broken("D6", bundle, f"{MANIFEST} does not have the digest it names")
+    return dict(document)
+
+
+def _safe(name: str) -> PurePosixPath:
+    """The name as a path inside the bundle."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
+        raise DeliveryError(
+            "D5",
+            found=f"the name {name!r} leaves the bundle or is not in its plain form",
+            where="a bundle's files",
+            mend="name files inside the bundle, such as int8.onnx",
+        )
+    return path
+
+
+def _broken(code: str, bundle: Path, found: str) -> DeliveryError:
+    return DeliveryError(
+        code,
+        found=found,
+        where=str(bundle),
+        mend="fetch the bundle again, or build it again with `firnline run`",
+    )

@@ -1,0 +1,319 @@
+"""The model registry on MLflow: runs, one model a stage and one an ensemble, two aliases.
+
+Everything goes through one client and run ids; MLflow's notion of an active run and of a global
+tracking address is left alone, as neither crosses into a Prefect task.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+CANDIDATE, LIVE = "candidate", "live"
+DIGEST = "firnline.digest"
+_DATASET_DIGEST_LENGTH = 36  # MLflow's limit: room for DVC's md5, not for a sha256.
+_TAG_LENGTH = 8000
+_MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The raw-reading snapshot a run was trained on.
+
+    Attributes:
+        name: The ensemble's name under data/.
+        source: Where it lies, as data.dvc names it.
+        dvc: DVC's md5, `.dir` at its end for a folder.
+        sha256: Our own digest of it.
+    """
+
+    name: str
+    source: str
+    dvc: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One ONNX model to register.
+
+    Attributes:
+        name: The registered model's name.
+        digest: What it is; a digest that is registered already is not registered again.
+        proto: The graph as an ONNX ModelProto.
+        inputs: Name and width of each input, float32 [rows, width].
+        outputs: Name and width of each output, likewise.
+        tags: Further facts, such as feature references.
+    """
+
+    name: str
+    digest: str
+    proto: Any
+    inputs: Sequence[tuple[str, int]]
+    outputs: Sequence[tuple[str, int]]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A whole training run.
+
+    Attributes:
+        ensemble: The ensemble's own model.
+        stages: One model a stage, in manifest order.
+        dataset: What it was trained on.
+        params: The manifest's settings, flat.
+        metrics: Figures by name; those that are None are left out.
+        tags: Further facts on the run.
+    """
+
+    ensemble: ModelRecord
+    stages: Sequence[ModelRecord]
+    dataset: Dataset
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Where a run stands in the registry.
+
+    Attributes:
+        name: Of the ensemble's registered model.
+        version: Its version, counting from 1.
+        run_id: MLflow's id of the run.
+        stages: Registered model -> version, for every stage.
+        reused: Whether all of it was there before.
+    """
+
+    name: str
+    version: int
+    run_id: str
+    stages: dict[str, int]
+    reused: bool
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """The version that devices run.
+
+    Attributes:
+        name: Of the registered model.
+        version: Its version.
+        digest: What it is.
+        run_id: The run it came from.
+        tags: Its tags.
+        model: Its ONNX bytes.
+    """
+
+    name: str
+    version: int
+    digest: str
+    run_id: str
+    tags: Mapping[str, str]
+    model: bytes
+
+
+class MlflowRegistry:
+    """Registers candidates, and knows which version is live.
+
+    Args:
+        state: State folder; the database and the artifacts lie in `mlflow/` in it.
+        tracking_uri: A server's address, to use that instead.
+    """
+
+    def __init__(self, state: Path, tracking_uri: str | None = None) -> None:
+        self._folder = state / "mlflow"
+        self._tracking_uri = tracking_uri
+        self._made: Any = None
+
+    def register(self, run: TrainingRun) -> Registration:
+        """Log a run with its models and point the alias `candidate` at it.
+
+        What is registered under the same digest is used again, so a run that was killed, or is
+        repeated, ends with one version of everything. The ensemble comes last: where it stands,
+        its stages do.
+        """
+        client = self._client()
+        before = self._find(run.ensemble)
+        run_id = str(before.run_id) if before else self._run(run)
+        stages = {stage.name: self._version(stage, run_id) for stage in run.stages}
+        number = int(before.version) if before else self._version(run.ensemble, run_id)
+        client.set_registered_model_alias(run.ensemble.name, CANDIDATE, str(number))
+        client.set_terminated(run_id, "FINISHED")
+        return Registration(run.ensemble.name, number, run_id, stages, before is not None)
+
+    def live(self, name: str) -> LiveModel | None:
+        """The live version of a registered model; None where none has been promoted."""
+        return self._aliased(name, LIVE)
+
+    def candidate(self, name: str) -> LiveModel | None:
+        """The newest candidate of a registered model; None where none has been registered."""
+        return self._aliased(name, CANDIDATE)
+
+    def promote(self, name: str, number: int) -> None:
+        """Make a version the live one; the one before keeps its number and can come back."""
+        self._client().set_registered_model_alias(name, LIVE, str(number))
+
+    def _aliased(self, name: str, alias: str) -> LiveModel | None:
+        import mlflow.artifacts
+
+        client = self._client()
+        known = client.search_registered_models(f"name = '{name}'")
+        number = known[0].aliases.get(alias) if known else None
+        if number is None:
+            return None
+        found = client.get_model_version(name, str(number))
+        with tempfile.TemporaryDirectory() as folder:
+            copied = mlflow.artifacts.download_artifacts(
+                artifact_uri=found.source,
+                dst_path=folder,
+                tracking_uri=self._uri(),
+            )
+            model = (Path(copied) / "model.onnx").read_bytes()
+        digest = str(found.tags[DIGEST])
+        return LiveModel(name, int(number), digest, str(found.run_id), dict(found.tags), model)
+
+    def _run(self, run: TrainingRun) -> str:
+        """A new MLflow run with parameters, metrics, the dataset and tags."""
+        from mlflow.entities import Dataset as LoggedDataset
+        from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+
+        client = self._client()
+        experiment = self._experiment(run.ensemble.name)
+        made = client.create_run(
+            experiment, run_name=f"{run.ensemble.name} {run.ensemble.digest[:6]}"
+        )
+        run_id = str(made.info.run_id)
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        client.log_batch(
+            run_id,
+            metrics=[
+                Metric(name, float(value), now, 0)
+                for name, value in sorted(run.metrics.items())
+                if value is not None
+            ],
+            params=[Param(name, str(value)) for name, value in sorted(run.params.items())],
+            tags=[
+                RunTag(name, str(value)[:_TAG_LENGTH])
+                for name, value in {
+                    **run.tags,
+                    DIGEST: run.ensemble.digest,
+                    "snapshot.sha256": run.dataset.sha256,
+                    "snapshot.dvc": run.dataset.dvc,
+                }.items()
+            ],
+        )
+        snapshot = LoggedDataset(
+            name=run.dataset.name,
+            digest=run.dataset.dvc[:_DATASET_DIGEST_LENGTH],
+            source_type="dvc",
+            source=run.dataset.source,
+        )
+        client.log_inputs(
+            run_id, [DatasetInput(snapshot, [InputTag("mlflow.data.context", "training")])]
+        )
+        return run_id
+
+    def _version(self, record: ModelRecord, run_id: str) -> int:
+        """The version a record has, registered now unless it was before."""
+        before = self._find(record)
+        if before is not None:
+            return int(before.version)
+        client = self._client()
+        if not client.search_registered_models(f"name = '{record.name}'"):
+            client.create_registered_model(record.name)
+        logged = self._log(record, run_id)
+        made = client.create_model_version(
+            record.name,
+            # The place itself: MLflow looks `models:/` up through its global tracking address.
+            source=logged.artifact_location,
+            run_id=run_id,
+            model_id=logged.model_id,
+            tags={**record.tags, DIGEST: record.digest},
+        )
+        return int(made.version)
+
+    def _log(self, record: ModelRecord, run_id: str) -> Any:
+        """Store a graph in MLflow's ONNX format; its signature names inputs and outputs."""
+        with warnings.catch_warnings():
+            # Raised by MLflow about a type hint of its own, when it is first imported.
+            warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
+            import mlflow.pyfunc
+        import mlflow.onnx
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        client = self._client()
+        experiment = client.get_run(run_id).info.experiment_id
+        logged = client.create_logged_model(experiment, name=record.name, source_run_id=run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / _MODEL_FOLDER
+            mlflow.onnx.save_model(
+                record.proto,
+                str(path),
+                mlflow_model=Model(
+                    artifact_path=logged.artifact_location,
+                    run_id=run_id,
+                    model_uuid=logged.model_id,
+                    model_id=logged.model_id,
+                ),
+                signature=_signature(record),
+                pip_requirements=[
+                    f"{package}=={version(package)}" for package in ("numpy", "onnx", "onnxruntime")
+                ],
+                onnx_execution_providers=["CPUExecutionProvider"],
+                save_as_external_data=False,
+            )
+            client.log_model_artifacts(logged.model_id, str(path))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        return logged
+
+    def _find(self, record: ModelRecord) -> Any:
+        """The version that carries a record's digest, or None."""
+        found = self._client().search_model_versions(
+            f"name = '{record.name}' and tags.`{DIGEST}` = '{record.digest}'"
+        )
+        return min(found, key=lambda item: int(item.version), default=None)
+
+    def _experiment(self, name: str) -> str:
+        client = self._client()
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None if self._tracking_uri else (self._folder / "artifacts").resolve().as_uri()
+        return str(client.create_experiment(name, artifact_location=location))
+
+    def _client(self) -> Any:
+        if self._made is None:
+            from mlflow import MlflowClient
+
+            # Their INFO lines tell of every table made; warnings still come through.
+            for name in ("mlflow", "alembic"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            (self._folder / "artifacts").mkdir(parents=True, exist_ok=True)
+            self._made = MlflowClient(tracking_uri=self._uri(), registry_uri=self._uri())
+        return self._made
+
+    def _uri(self) -> str:
+        return self._tracking_uri or f"sqlite:///{(self._folder / 'mlflow.db').resolve()}"
+
+
+def _signature(record: ModelRecord) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(values: Sequence[tuple[str, int]]) -> Any:
+        return Schema(
+            [TensorSpec(np.dtype(np.float32), (-1, width), name) for name, width in values]
+        )
+
+    return ModelSignature(inputs=schema(record.inputs), outputs=schema(record.outputs))

@@ -1,0 +1,150 @@
+"""Step 4: one float graph -> int8 -> parity gate -> bundle."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from prefect import flow
+
+from edge.pack import Contents, StageRecord, pack
+from firnline import wiring
+from firnline.decision import Decision
+from firnline.digest import bytes_digest
+from firnline.evidence.scores import DecisionRule
+from firnline.workload import Workload, locate
+from flows.steps import Document, Results, Step, code, folder_of, run_step
+from flows.train import train
+from flows.verdicts import publish
+
+if TYPE_CHECKING:
+    from edge.calibration import CalibrationSet
+
+_CODE = (
+    "edge.calibration",
+    "edge.pack",
+    "edge.parity_run",
+    "edge.quantize",
+    "firnline.evidence.scores",
+)
+
+
+@flow(name="export", validate_parameters=False)
+def export(ensemble: str, data: str | None = None, before: Results | None = None) -> Results:
+    """Quantise the candidate, prove that int8 decides as float does, and pack the bundle.
+
+    Args:
+        ensemble: Name or folder of the ensemble.
+        data: As for `ingest`; only used when `before` is not given.
+        before: Results of the steps before; run, or reused, when not given.
+
+    Raises:
+        EvidenceError: E1, int8 lies too far from float; no bundle is made.
+    """
+    before = before or train(ensemble, data)
+    workload = locate(ensemble, wiring.settings().project)
+    inputs = {
+        "train": before["train"]["key"],
+        "parity": workload.manifest.parity.model_dump(),
+        "quantize": workload.manifest.quantize.model_dump(),
+        "code": code(*_CODE, packages=("numpy", "onnx", "onnxruntime")),
+    }
+
+    def make(out: Path) -> Document:
+        return _export(workload, before, out)
+
+    step = Step(workload.name, "export", inputs, "quantising", make, _summary)
+    document = run_step(step)
+    publish(workload.name, document["decision"], reused=document["reused"])
+    return {**before, "export": document}
+
+
+def _export(workload: Workload, before: Results, out: Path) -> Document:
+    from edge.calibration import choose
+    from edge.parity_run import enforce, gate, parity
+    from edge.quantize import quantize
+    from models.fit import load_frame
+    from models.split import split
+
+    manifest, trained = workload.manifest, before["train"]
+    training_set = folder_of(before["features"]) / "training_set.parquet"
+    frame = load_frame(training_set, manifest.key, manifest.references())
+    parts = split(frame, manifest.split)
+    float_model = (folder_of(trained) / "ensemble.onnx").read_bytes()
+    seen, held_out = frame.rows(parts.train), frame.rows(parts.test)
+    calibration = choose(
+        seen.features, seen.labels, seen.entities, seen.times, manifest.quantize.calibration_rows
+    )
+    int8_model = quantize(float_model, calibration.rows, manifest.quantize).model
+    rule = DecisionRule(trained["output"], tuple(trained["classes"]), trained["threshold"])
+    found = parity(float_model, int8_model, held_out.features, held_out.labels, rule)
+    digests = {"float": bytes_digest(float_model), "int8": bytes_digest(int8_model)}
+    decision = gate(
+        manifest.name,
+        found,
+        manifest.parity,
+        {**digests, "training_set": before["features"]["training_set"]},
+    )
+    wiring.ledger().append(decision)
+    enforce(decision)
+    files = {
+        "float.onnx": float_model,
+        "int8.onnx": int8_model,
+        "calibration.npy": _npy(calibration.rows),
+        "ensemble.toml": (workload.folder / "ensemble.toml").read_bytes(),
+        "contract.toml": workload.contract.read_bytes(),
+    }
+    contents = _contents(workload, before, decision, calibration, files)
+    return {
+        "onnx": digests,
+        "parity": {**found.document(), "verdict": decision.verdict},
+        "decision": decision.document(),
+        "bundle": pack(out / "bundle", contents),
+    }
+
+
+def _contents(
+    workload: Workload,
+    before: Results,
+    decision: Decision,
+    calibration: "CalibrationSet",
+    files: dict[str, bytes],
+) -> Contents:
+    trained, manifest = before["train"], workload.manifest
+    return Contents(
+        name=manifest.name,
+        manifest_digest=manifest.digest(),
+        snapshot={"sha256": before["ingest"]["snapshot"], "dvc": before["ingest"]["dvc"]},
+        features={
+            view["reference"]: {"label": view["label"], "digest": view["digest"]}
+            for view in before["features"]["views"]
+        },
+        training_set=before["features"]["training_set"],
+        stages=[
+            StageRecord(
+                name=stage["name"],
+                recipe=stage["recipe"],
+                digest=stage["digest"],
+                onnx_sha256=stage["onnx"],
+                upstream=tuple(stage["upstream"]),
+            )
+            for stage in trained["stages"]
+        ],
+        columns=trained["columns"],
+        outputs=[f"{s.name}.{output.name}" for s in manifest.stage for output in s.outputs],
+        decide={name: trained[name] for name in ("output", "classes", "threshold")},
+        parity=decision.document(),
+        calibration={"rows": len(calibration.rows), "note": calibration.note},
+        files=files,
+    )
+
+
+def _npy(rows: NDArray[np.float32]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, rows, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _summary(document: Document) -> str:
+    return str(document["decision"]["reason"])

@@ -72,11 +72,9 @@ def _export(workload: Workload, before: Results, out: Path) -> Document:
     frame = load_frame(training_set, manifest.key, manifest.references())
     parts = split(frame, manifest.split)
     float_model = (folder_of(trained) / "ensemble.onnx").read_bytes()
-    seen, held_out = frame.rows(parts.train), frame.rows(parts.test)
-    calibration = choose(
-        seen.features, seen.labels, seen.entities, seen.times, manifest.quantize.calibration_rows
-    )
-    int8_model = quantize(float_model, calibration.rows, manifest.quantize).model
+    held_out = frame.rows(parts.test)
+    calibration = choose(frame.rows(parts.train), manifest.quantize.calibration_rows)
+    int8_model = quantize(float_model, calibration.features, manifest.quantize).model
     rule = DecisionRule(trained["output"], tuple(trained["classes"]), trained["threshold"])
     found = parity(float_model, int8_model, held_out.features, held_out.labels, rule)
     digests = {"float": bytes_digest(float_model), "int8": bytes_digest(int8_model)}
@@ -91,7 +89,7 @@ def _export(workload: Workload, before: Results, out: Path) -> Document:
     files = {
         "float.onnx": float_model,
         "int8.onnx": int8_model,
-        "calibration.npy": _npy(calibration.rows),
+        "calibration.npy": _npy(calibration.features),
         "ensemble.toml": (workload.folder / "ensemble.toml").read_bytes(),
         "contract.toml": workload.contract.read_bytes(),
     }
@@ -135,7 +133,7 @@ def _contents(
         outputs=[f"{s.name}.{output.name}" for s in manifest.stage for output in s.outputs],
         decide={name: trained[name] for name in ("output", "classes", "threshold")},
         parity=decision.document(),
-        calibration={"rows": len(calibration.rows), "note": calibration.note},
+        calibration={"rows": len(calibration.features), "note": calibration.note},
         files=files,
     )
 

@@ -103,10 +103,11 @@ def _simulated(workload: Workload) -> Path:
     from firnline.sim.write import simulate
 
     state = wiring.settings().state
-    out = state / "simulated" / f"{workload.name}-{digest(declared)[:12]}"
+    spec = FleetSpec(devices=declared.devices, days=declared.days, seed=declared.seed)
+    out = state / "simulated" / f"{workload.name}-{digest(declared.model_dump())[:12]}"
     if not out.is_dir():
-        reporter().start("ingest", "simulating {devices} devices, {days} days".format(**declared))
-        simulate(FleetSpec(**declared), out, progress=reporter().advance)
+        reporter().start("ingest", f"simulating {spec.devices} devices, {spec.days} days")
+        simulate(spec, out, progress=reporter().advance)
     return out
 
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -24,18 +24,21 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @contextlib.contextmanager
-def local_server(state: Path) -> Iterator[str]:
-    """Run a server and give its API address; one that is configured already is used instead.
+def local_server(state: Path) -> Iterator[Callable[[], str]]:
+    """Start a server, and give what waits for it; one that is configured is used instead.
+
+    Starting takes seconds, in which the caller may import what it needs.
 
     Args:
         state: Folder for the server's log; its database lies in PREFECT_HOME.
 
-    Raises:
-        FirnlineError: S1, the server did not come up.
+    Yields:
+        A function that waits until the server answers and returns its API address. It raises
+        FirnlineError S1 when the server does not come up.
     """
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
-        yield configured
+        yield lambda: configured
         return
     port = _free_port()
     address = f"http://127.0.0.1:{port}/api"
@@ -54,8 +57,7 @@ def local_server(state: Path) -> Iterator[str]:
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
         try:
-            _await_health(process, address, log_path)
-            yield address
+            yield lambda: _await_health(process, address, log_path)
         finally:
             process.terminate()
             try:
@@ -78,13 +80,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_health(process: "subprocess.Popen[bytes]", address: str, log_path: Path) -> None:
+def _await_health(process: "subprocess.Popen[bytes]", address: str, log_path: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310
                 if answer.status == 200:
-                    return
+                    return address
         except (URLError, OSError):
             time.sleep(0.05)
     raise FirnlineError(

@@ -1,16 +1,20 @@
 """Step 3: training set -> two stages, out-of-fold between them -> MLflow."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
 from firnline import wiring
+from firnline.contracts.ensemble import Ensemble
 from firnline.digest import bytes_digest, digest, short
 from firnline.workload import Workload, locate
 from flows.features import features
 from flows.progress import reporter
 from flows.steps import Document, Results, Step, code, folder_of, run_step
+
+if TYPE_CHECKING:
+    from firnline.adapters.mlflow_registry import TrainingRun
 
 _CODE = (
     "models.fit",
@@ -52,7 +56,7 @@ def train(ensemble: str, data: str | None = None, before: Results | None = None)
 
     step = Step(workload.name, "train", inputs, "training stages", make, _summary)
     document = run_step(step)
-    return {**before, "train": document}
+    return {**before, "train": document, "register": _register(workload, before, document)}
 
 
 def _fit(workload: Workload, computed: Document, out: Path) -> Document:
@@ -76,6 +80,7 @@ def _fit(workload: Workload, computed: Document, out: Path) -> Document:
     }
     return {
         "stages": stages,
+        "stage_metrics": _alone(workload, fitted, frame.rows(parts.test)),
         "columns": list(fitted.columns()),
         "threshold": fitted.rule.threshold,
         "classes": list(fitted.rule.classes),
@@ -118,6 +123,106 @@ def _stages(workload: Workload, computed: Document, fitted: Any, out: Path) -> l
             }
         )
     return described
+
+
+def _alone(workload: Workload, fitted: Any, held_out: Any) -> Document:
+    """AUC of each one-column output, taken by itself as a score: what a stage knows alone."""
+    from models.evaluate import auc
+
+    counted = held_out.rows(held_out.labels != "")
+    outputs = fitted.predict(counted)
+    faulty = fitted.rule.faults(counted.labels)
+    return {
+        stage.name: {
+            f"{output.name}_auc": auc(faulty, outputs[f"{stage.name}.{output.name}"][:, 0])
+            for output in stage.outputs
+            if output.width == 1
+        }
+        for stage in workload.manifest.stage
+    }
+
+
+def _register(workload: Workload, before: Results, trained: Document) -> Document:
+    """Keep the candidate in MLflow; the same candidate is kept once."""
+    if not (wiring.settings().state / "mlflow" / "mlflow.db").is_file():
+        # A registry that was removed has forgotten the candidate.
+        wiring.artifacts().discard(workload.name, "register", trained["key"])
+
+    def make(_out: Path) -> Document:
+        found = wiring.registry().register(_run(workload, before, trained))
+        return {"name": found.name, "version": found.version, "run_id": found.run_id}
+
+    inputs = {"train": trained["key"]}
+    return run_step(Step(workload.name, "register", inputs, "registering", make, _registered))
+
+
+def _run(workload: Workload, before: Results, trained: Document) -> "TrainingRun":
+    """Everything MLflow is told of a training."""
+    from firnline.adapters.mlflow_registry import Dataset, ModelRecord, TrainingRun
+    from models.float_onnx import proto
+
+    manifest, folder = workload.manifest, folder_of(trained)
+    widths = {f"{s.name}.{output.name}": output.width for s in manifest.stage for output in s.outputs}
+    stages = [
+        ModelRecord(
+            name=f"{manifest.name}-{stage.name}",
+            digest=found["digest"],
+            proto=proto((folder / f"{stage.name}.onnx").read_bytes()),
+            inputs=[
+                ("features", len(found["columns"])),
+                *((name, widths[name]) for name in stage.upstream),
+            ],
+            outputs=[(output.name, output.width) for output in stage.outputs],
+            tags={"features": ", ".join(found["features"]), "recipe": stage.recipe},
+        )
+        for stage, found in zip(manifest.stage, trained["stages"], strict=True)
+    ]
+    digests = {stage["name"]: stage["digest"] for stage in trained["stages"]}
+    ensemble = ModelRecord(
+        name=manifest.name,
+        digest=digest({"stages": digests, "float": trained["float"]}),
+        proto=proto((folder / "ensemble.onnx").read_bytes()),
+        inputs=[("features", len(trained["columns"]))],
+        outputs=list(widths.items()),
+        tags={f"stage.{name}": value for name, value in digests.items()},
+    )
+    ingested = before["ingest"]
+    return TrainingRun(
+        ensemble=ensemble,
+        stages=stages,
+        dataset=Dataset(
+            name=manifest.name,
+            source=f"data/{manifest.name}",
+            dvc=ingested["dvc"],
+            sha256=ingested["snapshot"],
+        ),
+        params=_params(manifest),
+        metrics=_metrics(trained["metrics"]),
+        tags={
+            "training_set": before["features"]["training_set"],
+            "features": ", ".join(view["label"] for view in before["features"]["views"]),
+        },
+    )
+
+
+def _params(manifest: Ensemble) -> dict[str, Any]:
+    """The manifest's settings, flat."""
+    params = {f"split.{name}": value for name, value in manifest.split.model_dump().items()}
+    for stage in manifest.stage:
+        params |= {f"{stage.name}.{name}": value for name, value in stage.options.items()}
+    return params
+
+
+def _metrics(measured: Document) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {}
+    for part, scores in measured.items():
+        metrics |= {f"{part}.{name}": scores[name] for name in ("auc", "f1", "far", "mar")}
+        metrics |= {f"{part}.auc.{name}": area for name, area in scores["by_class"].items()}
+    return metrics
+
+
+def _registered(document: Document) -> str:
+    return f"{document['name']} version {document['version']} in MLflow, alias candidate"
 
 
 def _summary(document: Document) -> str:

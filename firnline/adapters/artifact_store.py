@@ -47,6 +47,10 @@ class ArtifactStore:
         document: dict[str, Any] = record["document"]
         return document if record["key"] == key and found == record["files"] else None
 
+    def discard(self, ensemble: str, step: str, key: str) -> None:
+        """Forget an artifact, so that it is made anew."""
+        shutil.rmtree(self.folder(ensemble, step, key), ignore_errors=True)
+
     def build(
         self, ensemble: str, step: str, key: str, make: Callable[[Path], dict[str, Any]]
     ) -> dict[str, Any]:

@@ -5,6 +5,8 @@ tracking address is left alone, as neither crosses into a Prefect task.
 """
 
 import logging
+import os
+import platform
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -265,9 +267,7 @@ class MlflowRegistry:
                     model_id=logged.model_id,
                 ),
                 signature=_signature(record),
-                pip_requirements=[
-                    f"{package}=={version(package)}" for package in ("numpy", "onnx", "onnxruntime")
-                ],
+                conda_env=_environment(),
                 onnx_execution_providers=["CPUExecutionProvider"],
                 save_as_external_data=False,
             )
@@ -295,6 +295,7 @@ class MlflowRegistry:
         if self._made is None:
             from mlflow import MlflowClient
 
+            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             # Their INFO lines tell of every table made; warnings still come through.
             for name in ("mlflow", "alembic"):
                 logging.getLogger(name).setLevel(logging.WARNING)
@@ -317,3 +318,13 @@ def _signature(record: ModelRecord) -> Any:
         )
 
     return ModelSignature(inputs=schema(record.inputs), outputs=schema(record.outputs))
+
+
+def _environment() -> dict[str, Any]:
+    """What a server needs to run the model; written out, as MLflow's own guess takes seconds."""
+    packages = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "onnx", "onnxruntime")]
+    return {
+        "name": "firnline",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={platform.python_version()}", "pip", {"pip": packages}],
+    }

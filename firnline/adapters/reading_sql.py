@@ -49,7 +49,8 @@ def typed_wide(relation: Relation, contract: ReadingContract, index: int, key: s
     # Parquet's dictionaries keep whichever of 0.0 and -0.0 came first: leave only one.
     tidy += [f"if(s{i} = 0, 0, s{i}) AS s{i}" for i, s in enumerate(sensors) if s.dtype == "float"]
     return (
-        f"SELECT * REPLACE ({', '.join(tidy)}), {' OR '.join(broken) or 'false'} AS bad_value FROM ("
+        f"SELECT * REPLACE ({', '.join(tidy)}), "
+        f"{' OR '.join(broken) or 'false'} AS bad_value FROM ("
         f"SELECT {index}::INTEGER AS file_index, position, line, {', '.join(raw.values())}, "
         f"CAST({known} AS VARCHAR) AS key, "
         f"{_instant(raw[contract.time.device], kinds[contract.time.device])} AS device_at, "

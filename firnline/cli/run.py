@@ -39,23 +39,21 @@ def _run(
 ) -> dict[str, Any]:
     progress.start("server", "starting Prefect")
     wiring.prefect_environment()
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
     from flows.local_server import local_server
-    from flows.main import reproduce, run
-    from flows.progress import reporting
 
-    # A flow that fails is shown once, by us; Prefect's traceback goes to its server alone.
-    logging.getLogger("prefect").setLevel(logging.CRITICAL)
     path = str(data.expanduser().resolve()) if data else None
-    with (
-        local_server(wiring.settings().state) as address,
-        temporary_settings({PREFECT_API_URL: address}),
-        reporting(progress),
-    ):
-        if protocol:
-            return reproduce(ensemble, protocol, path)
-        return run(ensemble, path)
+    with local_server(wiring.settings().state) as server:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        from flows.main import reproduce, run
+        from flows.progress import reporting
+
+        # A flow that fails is shown once, by us; Prefect's traceback would only repeat it.
+        logging.getLogger("prefect").setLevel(logging.CRITICAL)
+        with temporary_settings({PREFECT_API_URL: server()}), reporting(progress):
+            if protocol:
+                return reproduce(ensemble, protocol, path)
+            return run(ensemble, path)
 
 
 def _fail(error: FirnlineError, step: str | None, *, as_json: bool) -> None:

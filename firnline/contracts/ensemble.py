@@ -32,17 +32,30 @@ class Identity(_Part):
     key: Name = "device_id"
 
 
+class Simulate(_Part):
+    """A fleet to simulate where there are no readings.
+
+    Attributes:
+        devices: How many.
+        days: How many days of readings, one a minute.
+        seed: The same seed gives the same bytes.
+    """
+
+    devices: int = Field(ge=1)
+    days: int = Field(ge=1)
+    seed: int = Field(ge=0)
+
+
 class Data(_Part):
     """Where readings come from and what they must hold.
 
     Attributes:
         contract: TOML file of the reading contract, relative to the manifest.
-        simulate: Fleet to simulate when no data is given and none is there:
-            `devices`, `days`, `seed`.
+        simulate: Fleet to simulate when no data is given and none is there.
     """
 
     contract: str = "contract.toml"
-    simulate: dict[str, int] | None = None
+    simulate: Simulate | None = None
 
 
 class Features(_Part):

@@ -4,9 +4,10 @@
 |---|---|---|
 | DR1 | stable | no feature reaches its limit |
 | DR2 | drift | some do; a retrain is due when more than `retrain_features` do |
-| DR3 | suspect | more than `suspect_share` do at once, or a feature lost its values: weather and wear
-move a few features, a broken pipeline moves all, so look there first |
+| DR3 | suspect | more than `suspect_share` do at once, or a feature lost its values |
 | DR4 | not compared | no feature could be compared |
+
+Weather and wear move a few features, a broken pipeline moves them all: DR3 says look there first.
 
 The score is the population stability index over deciles of the reference,
 PSI = sum over bins of (q - p) ln(q / p), with 0.1 moderate and 0.25 significant by convention
@@ -197,5 +198,6 @@ def _edges(reference: NDArray[Any], bins: int) -> NDArray[np.float64]:
 def _shares(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     place = np.searchsorted(edges, np.asarray(values, np.float64), side="left")
     counts = np.bincount(place, minlength=len(edges) + 1)
-    shares: NDArray[np.float64] = (counts + _HALF) / (len(values) + _HALF * (len(edges) + 1))
+    filled = counts.astype(np.float64) + _HALF
+    shares: NDArray[np.float64] = filled / filled.sum()
     return shares

@@ -46,12 +46,14 @@ class Pairs:
     @property
     def losses(self) -> BoolArray:
         """The candidate is wrong where the live model is right."""
-        return self.disagreements & self.known & (self.candidate != self.faulty)
+        found: BoolArray = self.disagreements & self.known & (self.candidate != self.faulty)
+        return found
 
     @property
     def wins(self) -> BoolArray:
         """The candidate is right where the live model is wrong."""
-        return self.disagreements & self.known & (self.candidate == self.faulty)
+        found: BoolArray = self.disagreements & self.known & (self.candidate == self.faulty)
+        return found
 
     @property
     def unsettled(self) -> BoolArray:
@@ -61,7 +63,8 @@ class Pairs:
     @property
     def disagreements(self) -> BoolArray:
         """One flagged the window, the other did not."""
-        return self.candidate != self.live
+        found: BoolArray = self.candidate != self.live
+        return found
 
 
 def pair(

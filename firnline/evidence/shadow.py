@@ -3,7 +3,7 @@
 | code | verdict | holds when |
 |---|---|---|
 | SH0 | first | there is nothing to compare with |
-| SH1 | accept | "it loses at least as often as it wins, and losses reach the harm limit" is refuted |
+| SH1 | accept | "it loses no less often than it wins, and reaches the harm limit" is refuted |
 | SH2 | reject | "it loses at most as often as it wins" is refuted |
 | SH3 | undecided | neither is; not promoted |
 

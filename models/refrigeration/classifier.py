@@ -33,7 +33,7 @@ CLASSES = (
 )
 """By column of the output; the manifest's `decide.classes` names the same."""
 
-RESIDUAL, ERROR = "encoder.residual", "encoder.reconstruction_error"
+RESIDUAL = "encoder.residual"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FittedClassifier:
     Attributes:
         columns: Columns of `features`, which the graph takes but does not need.
         clip: Bound of the residuals it reads.
-        net: From residual and error to a logit a class.
+        net: From residual to a logit a class.
         threshold: Score, 1 - P(normal), above which a window is flagged.
     """
 
@@ -59,9 +59,7 @@ class FittedClassifier:
     def to_onnx(self) -> bytes:
         """The same computation; every dense layer is one that int8 takes."""
         graph = Graph("classifier")
-        width = self.net.weights[0].shape[1]
-        residual = graph.input(RESIDUAL, width - 1)
-        value = graph.clip(graph.concat(residual, graph.input(ERROR, 1)), -self.clip, self.clip)
+        value = graph.input(RESIDUAL, self.net.weights[0].shape[1])
         last = len(self.net.weights) - 1
         for place, (weight, bias) in enumerate(zip(self.net.weights, self.net.biases, strict=True)):
             value = graph.layer(value, weight, bias)
@@ -112,18 +110,32 @@ class FaultClassifier:
 
     def _net(self, frame: Frame, classes: NDArray[np.intp], seed: int) -> Mlp:
         rows, copied = inputs(frame), transplanted(frame, classes, self.copies, self.clip, seed)
+        seen = np.bincount(classes, minlength=len(CLASSES))
         rows = np.concatenate([rows, copied[0]])
         classes = np.concatenate([classes, copied[1]])
         counts = np.maximum(np.bincount(classes, minlength=len(CLASSES)), 1)
         # The root tempers the imbalance without letting one rare window outweigh a thousand.
         weights = (1 / np.sqrt(counts))[classes].astype(np.float32)
         how = Training("classes", self.epochs, batch=512, rate=2e-3, decay=1e-2, noise=0.1)
-        return train(rows, classes, weights, self.hidden, len(CLASSES), how, seed)
+        net = train(rows, classes, weights, self.hidden, len(CLASSES), how, seed)
+        return at_prior(net, np.maximum(seen, 1) / np.sqrt(counts))
+
+
+def at_prior(net: Mlp, ratio: NDArray[np.float64]) -> Mlp:
+    """The net with probabilities for the classes' true shares, not those it was trained with.
+
+    Args:
+        net: Trained with other shares.
+        ratio: True share over trained share of each class, up to a common factor (Saerens et
+            al. 2002, Neural Computation 14:21, equation 2.4).
+    """
+    shifted = (net.biases[-1] + np.log(ratio / ratio[0])).astype(np.float32)
+    return Mlp(net.weights, (*net.biases[:-1], shifted))
 
 
 def inputs(frame: Frame) -> FloatMatrix:
-    """Residual and error side by side, [rows, residuals + 1]."""
-    return np.concatenate([frame.upstream[RESIDUAL], frame.upstream[ERROR]], axis=1)
+    """What the net reads, [rows, inputs]."""
+    return frame.upstream[RESIDUAL]
 
 
 def class_numbers(labels: NDArray[np.str_]) -> NDArray[np.intp]:
@@ -150,9 +162,7 @@ def transplanted(
     rows = inputs(frame)
     _, device = np.unique(frame.entities, return_inverse=True)
     own, healthy = _normal_means(rows, device, classes == 0)
-    missing = np.zeros(rows.shape, bool)
-    if frame.features.shape[1] == rows.shape[1] - 1:
-        missing[:, :-1] = np.isnan(frame.features)
+    missing = np.isnan(frame.features)
     faulty = np.flatnonzero((classes > 0) & healthy[device])
     normal = np.flatnonzero(classes == 0)
     random = np.random.default_rng(seed)

@@ -43,8 +43,9 @@ class Normal:
         centre: Median of the rest.
         scale: Robust standard deviation of the rest.
         clip: Bound of the scaled values, in standard deviations.
-        weights: From scaled values to scaled residuals, [columns, columns], as a Gemm's B.T.
-        bias: The residual of a zero row.
+        projection: Onto the normal subspace, [columns, columns].
+        bias: What the projection makes of a zero row.
+        spread: Standard deviation of what the projection leaves.
     """
 
     fill: FloatMatrix
@@ -55,8 +56,9 @@ class Normal:
     centre: FloatMatrix
     scale: FloatMatrix
     clip: float
-    weights: FloatMatrix
+    projection: FloatMatrix
     bias: FloatMatrix
+    spread: FloatMatrix
 
     def residual(self, features: FloatMatrix) -> FloatMatrix:
         """Scaled residuals [rows, columns] of features, within [-clip, clip]."""
@@ -64,8 +66,9 @@ class Normal:
         driven = (filled[:, self.drivers] - self.driver_centre) * inverse(self.driver_scale)
         rest = filled - driven @ self.slopes
         scaled = (rest - self.centre) * inverse(self.scale)
-        projected = np.clip(scaled, -self.clip, self.clip) @ self.weights.T + self.bias
-        bounded: FloatMatrix = np.clip(projected, -self.clip, self.clip)
+        within = np.clip(scaled, -self.clip, self.clip)
+        left = (within - (within @ self.projection.T + self.bias)) * inverse(self.spread)
+        bounded: FloatMatrix = np.clip(left, -self.clip, self.clip)
         return bounded
 
 
@@ -94,7 +97,7 @@ class FittedEncoder:
         }
 
     def to_onnx(self) -> bytes:
-        """The same computation; the one layer is the projection."""
+        """The same computation; the one layer is the projection, the subtraction is float."""
         normal, columns = self.normal, len(self.normal.fill)
         graph = Graph("encoder")
         filled = graph.impute(graph.input("features", columns), normal.fill)
@@ -106,8 +109,10 @@ class FittedEncoder:
         rest = graph.node("Sub", filled, graph.project(driven, normal.slopes))
         scaled = graph.standardise(rest, normal.centre, normal.scale)
         within = graph.clip(scaled, -normal.clip, normal.clip)
-        projected = graph.layer(within, normal.weights, normal.bias)
-        residual = graph.clip(projected, -normal.clip, normal.clip)
+        projected = graph.layer(within, normal.projection, normal.bias)
+        left = graph.node("Sub", within, projected)
+        scaled = graph.node("Mul", left, graph.constant(inverse(normal.spread)[None]))
+        residual = graph.clip(scaled, -normal.clip, normal.clip)
         mean = graph.node(
             "Mul", graph.sum_squares(residual), graph.constant(np.array([1 / columns]))
         )
@@ -160,23 +165,27 @@ class Encoder:
         rest = filled - driven @ slopes
         centre, scale = robust(rest)
         scaled = np.clip((rest - centre) * inverse(scale), -self.clip, self.clip)
-        weights, bias = self._projection(scaled)
+        projection, bias, spread = self._subspace(scaled)
         return Normal(
             fill, drivers, driver_centre, driver_scale, slopes, centre, scale, self.clip,
-            weights, bias,
+            projection, bias, spread,
         )  # fmt: skip
 
-    def _projection(self, scaled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
-        """What takes the principal subspace out and scales what is left to one."""
+    def _subspace(self, scaled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
+        """Projection onto the principal subspace, its bias, and the spread of what is left."""
         mean = scaled.mean(axis=0, dtype=np.float64)
         covariance = np.cov(scaled, rowvar=False, dtype=np.float64)
         spreads, axes = np.linalg.eigh(covariance)
         kept = axes[:, np.argsort(spreads)[::-1][: self.components]]
-        left = np.eye(len(mean)) - kept @ kept.T
-        deviation = np.sqrt(np.maximum(np.diag(left @ covariance @ left), 0))
-        total = np.sqrt(np.diag(covariance))
-        weights = left / np.maximum(deviation, self.floor * total + 1e-3)[:, None]
-        return weights.astype(np.float32), (-weights @ mean).astype(np.float32)
+        projection = kept @ kept.T
+        left = np.eye(len(mean)) - projection
+        spread = np.sqrt(np.maximum(np.diag(left @ covariance @ left), 0))
+        least = self.floor * np.sqrt(np.diag(covariance)) + 1e-3
+        return (
+            projection.astype(np.float32),
+            (left @ mean).astype(np.float32),
+            np.maximum(spread, least).astype(np.float32),
+        )
 
 
 def mean_square(residual: FloatMatrix) -> FloatMatrix:

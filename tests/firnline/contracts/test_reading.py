@@ -105,3 +105,20 @@ def test_all_breaches_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(HandshakeError) as caught:
         reading.load(written(tmp_path, text))
     assert "ascending" in caught.value.found and "without .." in caught.value.found
+
+
+def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/contracts.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert reading.load(written(tmp_path, example)).sensor_names == (
+        "level",
+        "warmth",
+        "valve_open",
+    )
+
+
+def test_every_flag_and_part_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs/contracts.md").read_text(encoding="utf-8")
+    for part, model in (("files", reading.Files), ("time", reading.Time), ("key", reading.Key)):
+        for field in model.model_fields:
+            assert f"`{part}.{field}`" in page, field

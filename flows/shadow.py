@@ -1,0 +1,170 @@
+"""Step 5: candidate and live model score the same readings; an exact test, valid at any time."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prefect import flow
+
+from firnline import wiring
+from firnline.decision import Decision
+from firnline.errors import EvidenceError
+from firnline.evidence.pairing import pair
+from firnline.evidence.scores import DecisionRule, known, rule_of
+from firnline.evidence.shadow import KIND, judge
+from firnline.workload import Workload, locate
+from flows.export import export
+from flows.steps import Document, Results, Step, code, folder_of, run_step
+from flows.verdicts import publish
+
+if TYPE_CHECKING:
+    from models.recipe import Frame
+
+_CODE = (
+    "edge.parity_run",
+    "firnline.evidence.discordant",
+    "firnline.evidence.pairing",
+    "firnline.evidence.rare_rate",
+    "firnline.evidence.sampling",
+    "firnline.evidence.scores",
+    "firnline.evidence.sequential",
+    "firnline.evidence.shadow",
+)
+_BASELINE_QUANTILE = 0.99
+
+Flags = NDArray[np.bool_]
+
+
+@flow(name="shadow", validate_parameters=False)
+def shadow(ensemble: str, data: str | None = None, before: Results | None = None) -> Results:
+    """Judge the candidate against the live model, or against the declared baseline.
+
+    Args:
+        ensemble: Name or folder of the ensemble.
+        data: As for `ingest`; only used when `before` is not given.
+        before: Results of the steps before; run, or reused, when not given.
+
+    Raises:
+        EvidenceError: E3, the live model reads features that were not computed.
+    """
+    before = before or export(ensemble, data)
+    workload = locate(ensemble, wiring.settings().project)
+    live = live_bundle(workload.name)
+    inputs = {
+        "candidate": before["export"]["bundle"],
+        "live": live["digest"] if live else None,
+        "baseline": workload.manifest.decide.baseline,
+        "code": code(*_CODE, packages=("numpy", "onnxruntime")),
+    }
+
+    def make(_out: Path) -> Document:
+        decision = _judge(workload, before, live)
+        wiring.ledger().append(decision)
+        return {"decision": decision.document()}
+
+    step = Step(workload.name, "shadow", inputs, "scoring in shadow", make, _summary)
+    document = run_step(step)
+    publish(workload.name, document["decision"], reused=document["reused"])
+    return {**before, "shadow": document}
+
+
+def live_bundle(ensemble: str) -> Document | None:
+    """The verified bundle that `firnline promote` made live: its manifest, folder and digest."""
+    from edge.pack import verify
+    from firnline.digest import tree_digest
+
+    folder = wiring.settings().state / "live" / ensemble
+    if not folder.is_dir():
+        return None
+    return {"manifest": verify(folder), "folder": str(folder), "digest": tree_digest(folder)}
+
+
+def _judge(workload: Workload, before: Results, live: Document | None) -> Decision:
+    from edge.parity_run import score
+    from models.fit import load_frame
+    from models.split import split
+
+    manifest, trained = workload.manifest, before["train"]
+    candidate = before["export"]["bundle"]
+    inputs = {"candidate": candidate, "training_set": before["features"]["training_set"]}
+    if live and live["digest"] == candidate:
+        reason = "the candidate is the live model"
+        return Decision(KIND, manifest.name, "live", reason, ("SH0",), {"pairs": 0}, inputs)
+    if not live and manifest.decide.baseline is None:
+        return judge(manifest.name, None, inputs=inputs)
+    frame = load_frame(
+        folder_of(before["features"]) / "training_set.parquet",
+        manifest.key,
+        manifest.references(),
+    )
+    parts = split(frame, manifest.split)
+    unseen = frame.rows(parts.test | parts.later)
+    model = (folder_of(before["export"]) / "bundle" / "int8.onnx").read_bytes()
+    rule = DecisionRule(trained["output"], tuple(trained["classes"]), trained["threshold"])
+    flags = rule.decisions(rule.scores(score(model, unseen.features, rule.output)))
+    if live:
+        inputs["live"] = live["digest"]
+        other, against = _live_flags(live, before, unseen), "the live model"
+    else:
+        other, against = _baseline_flags(workload, model, frame.rows(parts.train), unseen)
+    pairs = pair(
+        unseen.entities,
+        unseen.times,
+        flags,
+        other,
+        rule.faults(unseen.labels),
+        known(unseen.labels),
+        salt=candidate,
+    )
+    return judge(manifest.name, pairs, against=against, inputs=inputs)
+
+
+def _live_flags(live: Document, before: Results, unseen: "Frame") -> Flags:
+    """Decisions of the live model on the same rows.
+
+    Raises:
+        EvidenceError: E3, it reads feature versions that were not computed.
+    """
+    from edge.parity_run import score
+
+    manifest: dict[str, Any] = live["manifest"]
+    computed = {view["label"] for view in before["features"]["views"]}
+    wanted = {view["label"] for view in manifest["features"].values()}
+    if not wanted <= computed:
+        raise EvidenceError(
+            "E3",
+            found=f"the live model reads {', '.join(sorted(wanted - computed))}",
+            where=f"live bundle {live['folder']}",
+            mend="keep these feature versions in a stage's features until another model is live",
+        )
+    place = {name: number for number, name in enumerate(unseen.names)}
+    columns = [place[name] for name in manifest["columns"]]
+    decide = manifest["decide"]
+    rule = DecisionRule(decide["output"], tuple(decide["classes"]), decide["threshold"])
+    model = (Path(live["folder"]) / "int8.onnx").read_bytes()
+    features = np.ascontiguousarray(unseen.features[:, columns])
+    return rule.decisions(rule.scores(score(model, features, rule.output)))
+
+
+def _baseline_flags(
+    workload: Workload, model: bytes, training: "Frame", unseen: "Frame"
+) -> tuple[Flags, str]:
+    """Decisions of the first stage alone, at a limit that 1 % of normal training rows pass."""
+    from edge.parity_run import score
+
+    output = str(workload.manifest.decide.baseline)
+    normal = training.rows(training.labels == "normal")
+    reference = score(model, normal.features, output)[output][:, 0]
+    limit = float(np.quantile(reference, _BASELINE_QUANTILE))
+    decide = workload.manifest.decide.model_copy(
+        update={"output": output, "classes": (), "threshold": limit}
+    )
+    rule = rule_of(decide, None)
+    found = rule.decisions(rule.scores(score(model, unseen.features, output)))
+    return found, f"the baseline {output} (nothing is live yet)"
+
+
+def _summary(document: Document) -> str:
+    decision = document["decision"]
+    return f"{decision['verdict']}: {decision['reason']}"

@@ -111,7 +111,7 @@ def _time(text: str | None, layout: _Layout, path: Path, number: int) -> int:
 
 def _value(text: str | None, path: Path, number: int) -> float:
     try:
-        return float(text) if text else float("nan")
+        return float("nan") if text == "" else float(text or "absent")
     except ValueError as error:
         raise _unreadable(f"value {text!r}", path, number) from error
 

@@ -90,7 +90,7 @@ def psi(reference: NDArray[Any], current: NDArray[Any], bins: int = BINS) -> flo
     Example:
         >>> values = np.arange(1_000.0)
         >>> psi(values, values), round(psi(values, values + 200), 1)
-        (0.0, 1.2)
+        (0.0, 1.3)
     """
     edges = _edges(reference, bins)
     expected, found = _shares(reference, edges), _shares(current, edges)

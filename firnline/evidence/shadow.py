@@ -28,6 +28,7 @@ from firnline.evidence.sequential import FloatArray, accept_from, first_crossing
 KIND = "shadow"
 _HORIZON_PER_LIMIT = 1_000
 _DIGITS = 6
+_LARGEST_LOG = 700.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def judge(
     evidence = weigh(pairs, plan)
     accepted_after = first_crossing(evidence.acceptable, plan.alpha)
     rejected_after = first_crossing(evidence.worse, plan.alpha)
-    counts = _Counts.of(pairs, plan)
+    counts = _Counts.of(pairs, plan, evidence)
     if rejected_after and (accepted_after is None or rejected_after <= accepted_after):
         verdict, rule, after = "reject", "SH2", rejected_after
     elif accepted_after:
@@ -128,10 +129,10 @@ class _Counts:
     more_pairs: int | None = field(default=None)
 
     @classmethod
-    def of(cls, pairs: Pairs, plan: Plan) -> "_Counts":
+    def of(cls, pairs: Pairs, plan: Plan, evidence: Evidence) -> "_Counts":
         wins, losses = int(pairs.wins.sum()), int(pairs.losses.sum())
         unsettled = int(pairs.unsettled.sum())
-        more = pairs_to_go(len(pairs), losses + unsettled, plan)
+        more = pairs_to_go(len(pairs), losses + unsettled, plan, _last(evidence.better))
         return cls(len(pairs), wins, losses, unsettled, more)
 
     def numbers(self) -> dict[str, int | None]:
@@ -140,7 +141,7 @@ class _Counts:
             "candidate_wins": self.wins,
             "candidate_losses": self.losses,
             "unsettled_disagreements": self.unsettled,
-            "more_pairs_if_none_is_lost": self.more_pairs,
+            "more_pairs_if_all_agree": self.more_pairs,
         }
 
     def reason(self, verdict: str, after: int | None, against: str, plan: Plan) -> str:
@@ -157,19 +158,29 @@ class _Counts:
         if self.more_pairs is None:
             return f"{tally}; too many losses to be called harmless, too few wins to be better"
         return (
-            f"{tally}; {_many(self.more_pairs, 'more pair')} without a loss would show that it "
-            f"loses fewer than {plan.harm_limit:.2%} of pairs"
+            f"{tally}; {_many(self.more_pairs, 'more pair')} without a disagreement would show "
+            f"that it loses fewer than {plan.harm_limit:.2%} of pairs"
         )
 
 
-def pairs_to_go(pairs: int, failures: int, plan: Plan) -> int | None:
-    """Further pairs, none lost, after which the harm certificate alone accepts.
+def pairs_to_go(pairs: int, failures: int, plan: Plan, log_e_better: float = 0.0) -> int | None:
+    """Further pairs after which the candidate is accepted if both models agree on all of them.
 
-    None when it would take more than a thousand over the harm limit. The bound is on the mean of
-    the two e-processes with the better half at nothing, so acceptance may come earlier.
+    Args:
+        pairs: Pairs so far.
+        failures: Losses and unsettled disagreements so far.
+        plan: Error and harm limit.
+        log_e_better: What `Evidence.better` has reached; agreement leaves it there.
+
+    Returns:
+        How many, or None when it would take more than a thousand over the harm limit.
     """
+    # The mean of both e-values must reach 1/alpha; this is what the other half has to bring.
+    missing = 2 / plan.alpha - float(np.exp(min(log_e_better, _LARGEST_LOG)))
+    if missing <= 0:
+        return 0
     horizon = int(_HORIZON_PER_LIMIT / plan.harm_limit)
-    needed = accept_from(rarer_than(plan.harm_limit), failures, horizon, plan.alpha / 2)[failures]
+    needed = accept_from(rarer_than(plan.harm_limit), failures, horizon, 1 / missing)[failures]
     return None if needed > horizon else max(0, needed - pairs)
 
 

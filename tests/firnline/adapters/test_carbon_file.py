@@ -57,7 +57,7 @@ def test_a_simulated_grid_reads_back(tmp_path: Path) -> None:
         ("K3", [OURS, "2026-01-05T00:00:00,DE,100", "2026-01-05T01:00:00,DE,100"]),
         ("K3", [OURS, "yesterday,DE,100"]),
         ("K3", [OURS, "2026-01-05T00:00:00Z,DE,much"]),
-        ("K3", [OURS, "2026-01-05T00:00:00Z,DE"[:23]]),
+        ("K3", [OURS, "2026-01-05T00:00:00Z,DE"]),
         ("K4", [OURS, "2026-01-05T00:00:00Z,DE,100"]),
     ],
 )

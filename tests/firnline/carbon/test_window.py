@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firnline.adapters.carbon_file import load
@@ -36,6 +36,7 @@ VALUES = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     values=VALUES,
     step=st.sampled_from([5, 10, 15]),
@@ -65,6 +66,7 @@ def test_it_is_what_trying_every_minute_finds(
         assert window.now_g_per_kwh == pytest.approx(tried[0])
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     release=st.integers(0, 600),
     duration=st.integers(1, 300),

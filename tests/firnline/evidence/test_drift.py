@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -9,11 +9,13 @@ from firnline.evidence.drift import Comparison, Limits, calibrated_limit, judge,
 FINITE = st.floats(-1e6, 1e6, width=32)
 
 
+@settings(max_examples=60, deadline=None)
 @given(arrays(np.float32, st.integers(1, 80), elements=FINITE))
 def test_a_sample_does_not_drift_from_itself(values: np.ndarray) -> None:
     assert psi(values, values) == 0.0
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     arrays(np.float64, st.integers(1, 80), elements=FINITE),
     arrays(np.float64, st.integers(1, 80), elements=FINITE),

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firnline.evidence.pairing import choose, pair
@@ -41,6 +41,7 @@ def test_no_time_of_day_is_preferred() -> None:
     assert counts.max() < 130
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.permutations(range(3 * 2 * 96)))
 def test_the_choice_does_not_depend_on_the_order_of_rows(order: list[int]) -> None:
     entities, times = fleet(3, 2)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firnline.decision import Decision
 from firnline.evidence.pairing import Pairs
 from firnline.evidence.shadow import Plan, judge, pairs_to_go
 
@@ -53,7 +52,7 @@ def test_a_worse_candidate_is_rejected() -> None:
 def test_little_evidence_is_undecided_and_says_what_is_missing() -> None:
     decision = judge("x", pairs_of(["same"] * 50))
     assert decision.verdict == "undecided"
-    more = decision.numbers["more_pairs_if_none_is_lost"]
+    more = decision.numbers["more_pairs_if_all_agree"]
     assert more == pairs_to_go(50, 0, Plan())
     assert f"{more:,} more pairs" in decision.reason
 
@@ -67,7 +66,7 @@ def test_without_labels_disagreements_count_as_losses() -> None:
     assert judge("x", pairs_of(["open", "same", "same"] * 100), PLAN).verdict == "undecided"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(KINDS, st.integers(0, 400))
 def test_looking_early_never_changes_a_verdict_already_reached(
     kinds: list[str], looked: int
@@ -77,23 +76,33 @@ def test_looking_early_never_changes_a_verdict_already_reached(
         assert late.verdict == early.verdict
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(KINDS)
-def test_a_label_that_comes_late_cannot_have_helped_either_way(kinds: list[str]) -> None:
-    def verdict(truth: str) -> Decision:
-        return judge("x", pairs_of([truth if kind == "open" else kind for kind in kinds]), PLAN)
+def test_a_label_that_comes_late_takes_nothing_back(kinds: list[str]) -> None:
+    def verdict(truth: str) -> str:
+        return judge(
+            "x", pairs_of([truth if kind == "open" else kind for kind in kinds]), PLAN
+        ).verdict
 
-    known_now = judge("x", pairs_of(kinds), PLAN)
-    if known_now.verdict == "accept":
-        assert verdict("win").verdict == "accept"
-        after = verdict("loss").numbers["log_e_harmless"]
-        assert after == known_now.numbers["log_e_harmless"]
+    before = judge("x", pairs_of(kinds), PLAN).verdict
+    if before == "accept":
+        assert verdict("win") == "accept"
+    if before == "reject":
+        assert verdict("loss") == "reject"
+
+
+def test_the_pairs_still_missing_are_exact() -> None:
+    kinds = ["same"] * 30 + ["win", "win", "loss"]
+    more = judge("x", pairs_of(kinds), PLAN).numbers["more_pairs_if_all_agree"]
+    assert isinstance(more, int)
+    assert judge("x", pairs_of([*kinds, *["same"] * (more - 1)]), PLAN).verdict == "undecided"
+    assert judge("x", pairs_of([*kinds, *["same"] * more]), PLAN).verdict == "accept"
 
 
 @pytest.mark.parametrize("harm", [0.05, 0.02])
 def test_a_candidate_that_harms_at_the_limit_is_rarely_accepted(harm: float) -> None:
     random = np.random.default_rng(3)
-    plan, runs, accepted = Plan(harm_limit=harm), 300, 0
+    plan, runs, accepted = Plan(harm_limit=harm), 150, 0
     for _ in range(runs):
         draws = random.random(1_500)
         kinds = np.where(draws < harm, "loss", np.where(draws < 2 * harm, "win", "same"))

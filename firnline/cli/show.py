@@ -67,6 +67,8 @@ class RunProgress:
 
     def start(self, step: str, doing: str) -> None:
         """A step begins."""
+        if step != self.step and not self._console.is_terminal:
+            self._console.print(f"start  {step:<9} {doing}", soft_wrap=True)
         self.step = step
         self._bar.reset(self._task, description=doing, step=step, total=None, visible=True)
 
@@ -78,4 +80,4 @@ class RunProgress:
         """A step is whole."""
         self._bar.update(self._task, visible=False)
         mark = "[cyan]reused[/cyan]" if reused else "[green]done  [/green]"
-        self._console.print(f"{mark} {step:<9} {summary} [dim]({seconds:.1f} s)[/dim]")
+        self._console.print(f"{mark} {step:<9} {summary} [dim]({seconds:.1f} s)[/dim]", soft_wrap=True)

@@ -101,7 +101,7 @@ def edited(made, edit):
     [
         (lambda model: model.opset_import.append(onnx.helper.make_opsetid("a.b", 1)), "opsets"),
         (lambda model: setattr(model.opset_import[0], "version", 16), "opsets"),
-        (lambda model: model.graph.output.pop(), "ONNX"),
+        (lambda model: model.graph.output.pop(), "out is missing"),
     ],
 )
 def test_a_stage_graph_that_breaks_the_rules_is_named(edit, found):

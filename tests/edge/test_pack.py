@@ -1,0 +1,142 @@
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from edge.pack import Contents, StageRecord, pack, verify
+from firnline.digest import bytes_digest, digest, tree_digest
+from firnline.errors import DeliveryError
+
+CONTENTS = Contents(
+    name="small",
+    manifest_digest="a" * 64,
+    snapshot={"sha256": "b" * 64, "dvc": "c" * 32 + ".dir"},
+    features={"view@v1": {"label": "view@v1#dddddd", "digest": "d" * 64}},
+    training_set="e" * 64,
+    stages=[StageRecord("first", "recipes:First", "f" * 64, "0" * 64, ("a.b",))],
+    columns=["view__a", "view__b"],
+    outputs=["first.score"],
+    decide={"output": "first.score", "classes": [], "threshold": 0.5},
+    parity={"verdict": "accept"},
+    calibration={"rows": 512, "note": ""},
+    files={"float.onnx": b"float", "int8.onnx": b"int8", "more/parity.json": b"{}"},
+)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    pack(tmp_path / "bundle", CONTENTS)
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_names_what_it_holds(bundle):
+    document = verify(bundle)
+    assert document == json.loads((bundle / "bundle.json").read_text())
+    assert document["files"]["int8.onnx"] == bytes_digest(b"int8")
+    assert document["input"]["columns"] == ["view__a", "view__b"]
+    assert document["digest"] == digest(
+        {name: value for name, value in document.items() if name != "digest"}
+    )
+
+
+def test_equal_contents_give_equal_bytes(tmp_path):
+    first = pack(tmp_path / "one", CONTENTS)
+    second = pack(tmp_path / "two", CONTENTS)
+    other = pack(tmp_path / "three", replace(CONTENTS, licence="MIT"))
+    assert first == second == tree_digest(tmp_path / "one") != other
+    assert verify(tmp_path / "one", expected=first)
+    with pytest.raises(DeliveryError, match="D8"):
+        verify(tmp_path / "three", expected=first)
+
+
+def test_packing_again_replaces_the_bundle_whole(bundle):
+    (bundle / "stray").write_text("x")
+    pack(bundle, CONTENTS)
+    verify(bundle)
+    assert os.listdir(bundle.parent) == ["bundle"]
+
+
+def test_a_failed_packing_leaves_the_bundle_before(bundle):
+    with pytest.raises(DeliveryError, match="D5"):
+        pack(bundle, replace(CONTENTS, files={"../evil": b""}))
+    verify(bundle)
+    assert os.listdir(bundle.parent) == ["bundle"]
+
+
+def flip(bundle):
+    (bundle / "int8.onnx").write_bytes(b"int9")
+
+
+def remove(bundle):
+    (bundle / "float.onnx").unlink()
+
+
+def add(bundle):
+    (bundle / "extra.bin").write_bytes(b"")
+
+
+def link(bundle):
+    (bundle / "int8.onnx").unlink()
+    (bundle / "int8.onnx").symlink_to("/etc/hostname")
+
+
+def link_folder(bundle):
+    (bundle / "docs").symlink_to("/etc")
+
+
+def pipe(bundle):
+    os.mkfifo(bundle / "pipe")
+
+
+def edit(**changes):
+    def tamper(bundle):
+        path = bundle / "bundle.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return tamper
+
+
+def forge(bundle):
+    """A manifest that is whole but names a file outside."""
+    path = bundle / "bundle.json"
+    document = json.loads(path.read_text())
+    del document["digest"]
+    document["files"]["../outside"] = "0" * 64
+    path.write_text(json.dumps({**document, "digest": digest(document)}))
+
+
+def lose(bundle):
+    (bundle / "bundle.json").unlink()
+
+
+def garble(bundle):
+    (bundle / "bundle.json").write_bytes(b"\xff{")
+
+
+def empty(bundle):
+    (bundle / "bundle.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "code"),
+    [
+        (flip, "D2"),
+        (remove, "D3"),
+        (add, "D4"),
+        (link, "D5"),
+        (link_folder, "D5"),
+        (pipe, "D5"),
+        (forge, "D5"),
+        (edit(name="other"), "D6"),
+        (edit(decide={"threshold": 0.9}), "D6"),
+        (edit(format="firnline-bundle/9"), "D7"),
+        (lose, "D1"),
+        (garble, "D1"),
+        (empty, "D1"),
+    ],
+)
+def test_every_kind_of_tampering_is_found(bundle, tamper, code):
+    tamper(bundle)
+    with pytest.raises(DeliveryError, match=rf"\[{code}\]"):
+        verify(bundle)

@@ -1,0 +1,134 @@
+"""The main job from end to end, as its users run it: once, again, killed, and without a network."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from edge.pack import verify
+from tests.resources.project import Project, cut_off
+
+STEPS = ("ingest", "features", "train", "export", "shadow", "drift", "window")
+KEYS = {
+    *("ensemble", "snapshot", "readings", "quarantined", "features", "stages", "onnx", "parity"),
+    *("bundle", "shadow", "drift", "window", "reused", "seconds"),
+}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, fleet: Path) -> tuple[Project, dict[str, Any]]:
+    """A project in which the main job has run once, with the network cut."""
+    folder = tmp_path_factory.mktemp("first")
+    prefix, environment, calls = cut_off(folder)
+    project = Project(folder, environment, prefix)
+    document = project.json("run", "refrigeration", "--data", str(fleet))
+    assert calls.read_text() == ""
+    return project, document
+
+
+def identity(document: dict[str, Any]) -> dict[str, Any]:
+    """What must be equal wherever the same readings are run."""
+    return {
+        "snapshot": document["snapshot"],
+        "dvc": document["dvc"],
+        "features": {view["label"]: view["data"] for view in document["features"]["views"]},
+        "training_set": document["features"]["training_set"],
+        "stages": {stage["name"]: stage["digest"] for stage in document["stages"]},
+        "onnx": document["onnx"],
+        "bundle": document["bundle"]["digest"],
+        "verdicts": {name: document[name]["digest"] for name in ("shadow", "drift", "window")},
+    }
+
+
+def test_the_document_holds_every_part(first: tuple[Project, dict[str, Any]]) -> None:
+    project, document = first
+
+    assert set(document) >= KEYS
+    assert document["ensemble"] == "refrigeration"
+    assert document["reused"] == []
+    assert document["readings"] > 64 * 3 * 1440 * 0.99
+    assert {"unknown_device", "duplicate"} <= set(document["quarantined"])
+    assert [stage["name"] for stage in document["stages"]] == ["encoder", "classifier"]
+    assert document["parity"]["agreement"] >= 0.99
+    assert document["shadow"]["verdict"] in {"accept", "undecided", "reject"}
+    assert Path(document["drift"]["report"]).stat().st_size > 100_000
+    assert document["window"]["numbers"]["start"] <= document["window"]["numbers"]["latest_start"]
+    assert (project.folder / "data.dvc").is_file()
+
+
+def test_the_bundle_is_whole(first: tuple[Project, dict[str, Any]]) -> None:
+    _, document = first
+
+    manifest = verify(Path(document["bundle"]["path"]), document["bundle"]["digest"])
+
+    assert manifest["snapshot"]["sha256"] == document["snapshot"]
+    assert manifest["files"]["int8.onnx"] == document["onnx"]["int8"]
+    assert manifest["files"]["float.onnx"] == document["onnx"]["float"]
+
+
+def test_a_second_run_reuses_every_step(first: tuple[Project, dict[str, Any]]) -> None:
+    project, document = first
+
+    again = project.json("run", "refrigeration")
+
+    assert set(STEPS) <= set(again["reused"])
+    assert identity(again) == identity(document)
+
+
+def test_an_altered_artifact_is_made_anew(first: tuple[Project, dict[str, Any]]) -> None:
+    project, document = first
+    int8 = Path(document["bundle"]["path"]) / "int8.onnx"
+    int8.write_bytes(int8.read_bytes()[:-1])
+
+    again = project.json("run", "refrigeration")
+
+    assert "export" not in again["reused"]
+    assert "train" in again["reused"]
+    assert identity(again) == identity(document)
+
+
+def test_killed_at_every_step_it_ends_the_same(
+    first: tuple[Project, dict[str, Any]], fleet: Path, tmp_path: Path
+) -> None:
+    _, document = first
+    project = Project(tmp_path)
+    for step in STEPS:
+        # Long enough to be in the middle of the work, where there is much of it.
+        delay = {"ingest": 2.0, "features": 3.0, "train": 2.0, "export": 0.5, "drift": 3.0}
+        project.kill_at(
+            step,
+            *("run", "refrigeration", "--data", str(fleet)),
+            after_seconds=delay.get(step, 0.0),
+        )
+    time.sleep(1.0)
+    left = [p for p in psutil.process_iter(["cmdline", "cwd"]) if p.info["cwd"] == str(tmp_path)]
+    assert left == [], "a killed run left its server behind"
+
+    ended = project.json("run", "refrigeration", "--data", str(fleet))
+
+    assert identity(ended) == identity(document)
+    assert list((tmp_path / ".firnline").rglob("*.partial")) == []
+
+
+def test_a_promoted_model_is_what_the_next_one_is_held_to(
+    first: tuple[Project, dict[str, Any]],
+) -> None:
+    project, document = first
+    if document["shadow"]["verdict"] != "accept":
+        refused = project.run("promote", "refrigeration")
+        assert refused.returncode == 1
+        assert "E5" in refused.stderr
+
+    promoted = project.json("promote", "refrigeration", "--override", "the first release")
+    again = project.json("run", "refrigeration")
+
+    assert promoted["verdict"] == "live"
+    assert promoted["inputs"]["bundle"] == document["bundle"]["digest"]
+    assert again["shadow"]["verdict"] == "live"
+    ledger = project.folder / ".firnline" / "ledger" / "refrigeration.jsonl"
+    kinds = [json.loads(line)["kind"] for line in ledger.read_text().splitlines()]
+    assert kinds[:4] == ["parity", "shadow", "drift", "window"]
+    assert "promotion" in kinds

@@ -26,10 +26,7 @@ FloatArray = NDArray[np.float32]
 
 
 class Graph:
-    """Builds one graph node by node; every method returns the name of the value it made.
-
-    Values are float32 matrices [rows, width].
-    """
+    """Builds a graph node by node; methods return the name of the [rows, width] value they make."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -53,14 +50,9 @@ class Graph:
         """Put `fill` [width] where a value is NaN."""
         return self.node("Where", self.node("IsNaN", value), self.constant(fill[None]), value)
 
-    def missing(self, value: str) -> str:
-        """1 where a value is NaN, else 0."""
-        return self.node("Cast", self.node("IsNaN", value), to=TensorProto.FLOAT)
-
     def columns(self, value: str, places: Sequence[int]) -> str:
         """The columns at `places`, in that order."""
-        places_constant = self.constant(np.asarray(places, dtype=np.int64))
-        return self.node("Gather", value, places_constant, axis=1)
+        return self.node("Gather", value, self.constant(np.array(places)), axis=1)
 
     def standardise(self, value: str, centre: FloatArray, scale: FloatArray) -> str:
         """(value - centre) / scale, both [width]; the division is done as a product."""
@@ -69,7 +61,7 @@ class Graph:
 
     def clip(self, value: str, low: float, high: float) -> str:
         """Each element kept within [low, high]."""
-        bounds = (self.constant(np.asarray(bound, np.float32)) for bound in (low, high))
+        bounds = (self.constant(np.array(bound, np.float32)) for bound in (low, high))
         return self.node("Clip", value, *bounds)
 
     def project(self, value: str, weights: FloatArray) -> str:
@@ -97,8 +89,7 @@ class Graph:
     def sum_squares(self, value: str) -> str:
         """Sum of squares of each row, [rows, 1]."""
         square = self.node("Mul", value, value)
-        axes = self.constant(np.asarray([1], dtype=np.int64))
-        return self.node("ReduceSum", square, axes, keepdims=1)
+        return self.node("ReduceSum", square, self.constant(np.array([1])), keepdims=1)
 
     def percentile(self, value: str, knots: FloatArray, levels: FloatArray) -> str:
         """Piecewise linear map of [rows, 1] through (knots, levels); flat beyond the ends.
@@ -108,12 +99,10 @@ class Graph:
         """
         spread = self.node("Sub", value, self.constant(knots[None, :-1]))
         spread = self.node("Mul", spread, self.constant(inverse(np.diff(knots))[None]))
-        within = self.clip(spread, 0.0, 1.0)
-        risen = self.node("Mul", within, self.constant(np.diff(levels)[None]))
-        axes = self.constant(np.asarray([1], dtype=np.int64))
-        total = self.node("ReduceSum", risen, axes, keepdims=1)
-        lifted = self.node("Add", total, self.constant(levels[:1]))
-        return self.clip(lifted, float(levels[0]), float(levels[-1]))
+        risen = self.node("Mul", self.clip(spread, 0.0, 1.0), self.constant(np.diff(levels)[None]))
+        total = self.node("ReduceSum", risen, self.constant(np.array([1])), keepdims=1)
+        low, high = float(levels[0]), float(levels[-1])
+        return self.clip(self.node("Add", total, self.constant(levels[:1])), low, high)
 
     def concat(self, *values: str) -> str:
         """Values side by side."""
@@ -167,8 +156,7 @@ class StageGraph:
 def merge(stages: Sequence[StageGraph]) -> bytes:
     """Join stages into one graph: `features` [rows, columns] in, `<stage>.<output>` out.
 
-    The input's columns are those of `union_columns`; each stage takes its own from them, and
-    reads earlier stages' outputs directly.
+    The input's columns are those of `union_columns`; each stage takes its own from them.
 
     Args:
         stages: In manifest order, so that every stage follows what it reads.
@@ -182,23 +170,18 @@ def merge(stages: Sequence[StageGraph]) -> bytes:
     produced: list[tuple[str, int]] = []
     for stage in stages:
         graph = _checked(stage, tuple(name for name, _ in produced))
-        inside = _stage_values(stage)
+        prefix = f"{stage.name}/"
+        known = {name: f"{stage.name}.{name}" for name, _ in stage.outputs}
+        known |= {name: name for name, _ in produced}
         if stage.columns == union:
-            inside["features"] = "features"
-        else:
+            known["features"] = "features"
+        elif any(value.name == "features" for value in graph.input):
             places = np.asarray([union.index(column) for column in stage.columns], np.int64)
-            constants.append(numpy_helper.from_array(places, f"{stage.name}/columns"))
-            nodes.append(
-                helper.make_node(
-                    "Gather",
-                    ["features", f"{stage.name}/columns"],
-                    [f"{stage.name}/features"],
-                    name=f"{stage.name}/{PREPROCESS}/columns",
-                    axis=1,
-                )
-            )
-        inside |= {name: name for name, _ in produced}
-        _rename(graph, f"{stage.name}/", inside)
+            constants.append(numpy_helper.from_array(places, f"{prefix}columns"))
+            given, made = ["features", f"{prefix}columns"], [f"{prefix}features"]
+            name = f"{prefix}{PREPROCESS}/columns"
+            nodes.append(helper.make_node("Gather", given, made, name=name, axis=1))
+        _rename(graph, prefix, known)
         nodes.extend(graph.node)
         constants.extend(graph.initializer)
         produced += [(f"{stage.name}.{name}", width) for name, width in stage.outputs]
@@ -226,7 +209,6 @@ def run(model: bytes, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     wanted = {given.name for given in session.get_inputs()}
     feed = {name: value.astype(np.float32) for name, value in inputs.items() if name in wanted}
@@ -261,10 +243,6 @@ def serialise(graph: Any) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _stage_values(stage: StageGraph) -> dict[str, str]:
-    return {name: f"{stage.name}.{name}" for name, _ in stage.outputs}
-
-
 def _checked(stage: StageGraph, upstream: tuple[str, ...]) -> Any:
     """The stage's graph, once it keeps the rules of `models.recipe.Fitted.to_onnx`."""
     try:
@@ -276,8 +254,6 @@ def _checked(stage: StageGraph, upstream: tuple[str, ...]) -> Any:
     opsets = {(item.domain or "", item.version) for item in model.opset_import}
     if opsets != {("", OPSET)}:
         breaches.append(f"opsets {sorted(opsets)}, not the default domain's {OPSET} alone")
-    if model.functions:
-        breaches.append("it holds local functions")
     given = {value.name: _shape(value) for value in model.graph.input}
     unknown = sorted(set(given) - {"features", *upstream})
     if unknown:
@@ -286,8 +262,7 @@ def _checked(stage: StageGraph, upstream: tuple[str, ...]) -> Any:
         breaches.append(f"features has shape {given['features']}, not [rows, {len(stage.columns)}]")
     made = {value.name: _shape(value) for value in model.graph.output}
     for name, width in stage.outputs:
-        if made.get(name, ("", 0))[1:] != (width,):
-            found = made.get(name, "missing")
+        if (found := made.get(name, "missing"))[1:] != (width,):
             breaches.append(f"output {name} is {found}, not [rows, {width}]")
     if breaches:
         raise _broken(stage, "; ".join(breaches))
@@ -295,17 +270,12 @@ def _checked(stage: StageGraph, upstream: tuple[str, ...]) -> Any:
 
 
 def _shape(value: Any) -> tuple[str | int, ...]:
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value or dim.dim_param for dim in dims)
+    return tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim)
 
 
 def _broken(stage: StageGraph, found: str) -> HandshakeError:
-    return HandshakeError(
-        "M9",
-        found=found,
-        where=f"to_onnx() of stage {stage.name!r}",
-        mend="return the graph that models.recipe.Fitted.to_onnx describes",
-    )
+    mend = "return the graph that models.recipe.Fitted.to_onnx describes"
+    return HandshakeError("M9", found=found, where=f"to_onnx() of stage {stage.name!r}", mend=mend)
 
 
 def _rename(graph: Any, prefix: str, known: Mapping[str, str]) -> None:

@@ -41,14 +41,10 @@ class FittedClassifier:
     """The trained stage.
 
     Attributes:
-        columns: Columns of `features`, which the graph takes but does not need.
-        clip: Bound of the residuals it reads.
         net: From residual to a logit a class.
         threshold: Score, 1 - P(normal), above which a window is flagged.
     """
 
-    columns: int
-    clip: float
     net: Mlp
     threshold: float
 
@@ -57,7 +53,7 @@ class FittedClassifier:
         return {"fault_probability": softmax(self.net.activations(inputs(frame))[-1])}
 
     def to_onnx(self) -> bytes:
-        """The same computation; every dense layer is one that int8 takes."""
+        """The same computation; the residual alone goes in, every dense layer is one for int8."""
         graph = Graph("classifier")
         value = graph.input(RESIDUAL, self.net.weights[0].shape[1])
         last = len(self.net.weights) - 1
@@ -82,7 +78,7 @@ class FaultClassifier:
 
     hidden: tuple[int, ...] = ()
     copies: int = 6
-    epochs: int = 8
+    epochs: int = 10
     false_alarms: float = 0.02
     clip: float = 8.0
 
@@ -106,7 +102,7 @@ class FaultClassifier:
         normal = scores[(classes == 0) & ~np.isnan(scores)]
         threshold = float(np.quantile(normal, 1 - self.false_alarms)) if len(normal) else 0.5
         net = self._net(frame, classes, seed)
-        return FittedClassifier(frame.features.shape[1], self.clip, net, threshold)
+        return FittedClassifier(net, threshold)
 
     def _net(self, frame: Frame, classes: NDArray[np.intp], seed: int) -> Mlp:
         rows, copied = inputs(frame), transplanted(frame, classes, self.copies, self.clip, seed)
@@ -116,7 +112,7 @@ class FaultClassifier:
         counts = np.maximum(np.bincount(classes, minlength=len(CLASSES)), 1)
         # The root tempers the imbalance without letting one rare window outweigh a thousand.
         weights = (1 / np.sqrt(counts))[classes].astype(np.float32)
-        how = Training("classes", self.epochs, batch=512, rate=2e-3, decay=1e-2, noise=0.1)
+        how = Training("classes", self.epochs, batch=1024, rate=1e-2, decay=0.1, noise=0.5)
         net = train(rows, classes, weights, self.hidden, len(CLASSES), how, seed)
         return at_prior(net, np.maximum(seen, 1) / np.sqrt(counts))
 

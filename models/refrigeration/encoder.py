@@ -39,7 +39,7 @@ class Normal:
         drivers: Places of the drivers among the columns, [drivers].
         driver_centre: Their means, [drivers].
         driver_scale: Their standard deviations, [drivers].
-        slopes: Regression of each column on the scaled drivers, [drivers, columns].
+        slopes: Regression of each scaled column on the scaled drivers, [drivers, columns].
         centre: Median of the rest.
         scale: Robust standard deviation of the rest.
         clip: Bound of the scaled values, in standard deviations.
@@ -64,8 +64,7 @@ class Normal:
         """Scaled residuals [rows, columns] of features, within [-clip, clip]."""
         filled = np.where(np.isnan(features), self.fill, features)
         driven = (filled[:, self.drivers] - self.driver_centre) * inverse(self.driver_scale)
-        rest = filled - driven @ self.slopes
-        scaled = (rest - self.centre) * inverse(self.scale)
+        scaled = (filled - self.centre) * inverse(self.scale) - driven @ self.slopes
         within = np.clip(scaled, -self.clip, self.clip)
         left = (within - (within @ self.projection.T + self.bias)) * inverse(self.spread)
         bounded: FloatMatrix = np.clip(left, -self.clip, self.clip)
@@ -106,9 +105,9 @@ class FittedEncoder:
             normal.driver_centre,
             normal.driver_scale,
         )
-        rest = graph.node("Sub", filled, graph.project(driven, normal.slopes))
-        scaled = graph.standardise(rest, normal.centre, normal.scale)
-        within = graph.clip(scaled, -normal.clip, normal.clip)
+        scaled = graph.standardise(filled, normal.centre, normal.scale)
+        rest = graph.node("Sub", scaled, graph.project(driven, normal.slopes))
+        within = graph.clip(rest, -normal.clip, normal.clip)
         projected = graph.layer(within, normal.projection, normal.bias)
         left = graph.node("Sub", within, projected)
         scaled = graph.node("Mul", left, graph.constant(inverse(normal.spread)[None]))
@@ -132,9 +131,9 @@ class Encoder:
             column is explained so well that rounding would be all that is left.
     """
 
-    components: int = 20
+    components: int = 12
     clip: float = 8.0
-    floor: float = 0.05
+    floor: float = 0.25
 
     def fit(self, frame: Frame, seed: int) -> FittedEncoder:
         """Fit normal rows, or all where none is labelled; nothing is drawn at random.
@@ -162,10 +161,10 @@ class Encoder:
         driven = (filled[:, drivers] - driver_centre) * inverse(driver_scale)
         slopes = _slopes(driven, filled)
         slopes[:, drivers] = 0
-        rest = filled - driven @ slopes
-        centre, scale = robust(rest)
-        scaled = np.clip((rest - centre) * inverse(scale), -self.clip, self.clip)
-        projection, bias, spread = self._subspace(scaled)
+        centre, scale = robust(filled - driven @ slopes)
+        slopes = slopes * inverse(scale)
+        scaled = (filled - centre) * inverse(scale) - driven @ slopes
+        projection, bias, spread = self._subspace(np.clip(scaled, -self.clip, self.clip))
         return Normal(
             fill, drivers, driver_centre, driver_scale, slopes, centre, scale, self.clip,
             projection, bias, spread,

@@ -54,14 +54,14 @@ def test_packing_again_replaces_the_bundle_whole(bundle):
     (bundle / "stray").write_text("x")
     pack(bundle, CONTENTS)
     verify(bundle)
-    assert os.listdir(bundle.parent) == ["bundle"]
+    assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
 
 
 def test_a_failed_packing_leaves_the_bundle_before(bundle):
     with pytest.raises(DeliveryError, match="D5"):
         pack(bundle, replace(CONTENTS, files={"../evil": b""}))
     verify(bundle)
-    assert os.listdir(bundle.parent) == ["bundle"]
+    assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
 
 
 def flip(bundle):

@@ -36,9 +36,7 @@ def test_a_sabotaged_int8_model_does_not(float_model, int8, rows, rule):
         and len(item.dims) == 2
     )  # fmt: skip
     weights.raw_data = bytes(len(weights.raw_data))
-    found = parity(
-        float_model, model.SerializeToString(), rows.features, rows.labels, rule
-    )
+    found = parity(float_model, model.SerializeToString(), rows.features, rows.labels, rule)
     decision = gate("small", found, Limits(), {})
     assert decision.verdict == "reject"
     with pytest.raises(EvidenceError, match=r"E1.*small.*agreement .* is below 0\.99"):

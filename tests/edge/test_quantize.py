@@ -68,9 +68,7 @@ def test_clip_ranges_are_the_bounds(float_model):
     model = onnx.load_from_string(float_model)
     ranges = clip_ranges(model, layer_names(model))
     assert len(ranges) == 2
-    assert all(
-        (item["rmin"], item["rmax"]) == (-4, 4) for (item,) in ranges.values()
-    )
+    assert all((item["rmin"], item["rmax"]) == (-4, 4) for (item,) in ranges.values())
 
 
 def test_clip_ranges_hold_rows_that_calibration_never_saw(float_model, rows):
@@ -78,9 +76,9 @@ def test_clip_ranges_hold_rows_that_calibration_never_saw(float_model, rows):
     far = np.full((8, 4), 4, np.float32)
     exact = score(float_model, far, "residual.size")["residual.size"]
     observed, clipped = (
-        score(quantize(float_model, narrow, Quantize(ranges=ranges, float_outputs=True)).model, far)[
-            "residual.size"
-        ]
+        score(
+            quantize(float_model, narrow, Quantize(ranges=ranges, float_outputs=True)).model, far
+        )["residual.size"]
         for ranges in ("observed", "clip")
     )
     assert np.abs(clipped - exact).max() < 0.1 * np.abs(observed - exact).max()
@@ -98,3 +96,17 @@ def test_preprocessing_alone_cannot_be_quantised():
     model = merge([StageGraph("only", graph.bytes(), ("v__a",), (("out", 1),))])
     with pytest.raises(EvidenceError, match="E2"):
         quantize(model, np.zeros((4, 1), np.float32), Quantize())
+
+
+def test_sums_do_not_saturate_on_any_processor():
+    width = 64
+    graph = Graph("wide")
+    within = graph.clip(graph.input("features", width), -1.0, 1.0)
+    weights = np.ones((2, width), np.float32)
+    graph.output("out", graph.layer(within, weights, np.zeros(2, np.float32)), 2)
+    names = tuple(f"v__{place}" for place in range(width))
+    model = merge([StageGraph("only", graph.bytes(), names, (("out", 2),))])
+    rows = np.linspace(-1, 1, 101, dtype=np.float32)[:, None].repeat(width, axis=1)
+    made = quantize(model, rows, Quantize(ranges="clip", float_outputs=True)).model
+    found = score(made, rows)["only.out"][:, 0]
+    assert np.abs(found - width * rows[:, 0]).max() < width / 255

@@ -19,9 +19,7 @@ def model(factor):
 
 def record(name, digest, factor=1):
     tags = {"features": "view@v1#abcdef"}
-    return ModelRecord(
-        name, digest * 64, proto(model(factor)), [("features", 3)], [("y", 2)], tags
-    )
+    return ModelRecord(name, digest * 64, proto(model(factor)), [("features", 3)], [("y", 2)], tags)
 
 
 RUN = TrainingRun(

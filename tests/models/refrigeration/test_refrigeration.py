@@ -30,13 +30,13 @@ def frame():
     kind = np.repeat(random.normal(size=(DEVICES, 6)), RANDOM_ROWS, axis=0)
     rows = len(kind)
     features = 20 + (kind + 0.3 * random.normal(size=(rows, 6))) @ mixing
-    features += 0.1 * random.normal(size=(rows, 90))
+    features += 0.3 * random.normal(size=(rows, 90))
     device, window = np.divmod(np.arange(rows), RANDOM_ROWS)
     labels = np.full(rows, CLASSES[0], dtype="<U32")
     for place, name in enumerate(CLASSES[1:3]):
         hit = (device % 4 == place) & (window % 3 == 0)
         labels[hit] = name
-        features[np.ix_(hit, range(5 * place, 5 * place + 5))] += random.choice([-2, 2], 5)
+        features[np.ix_(hit, range(5 * place, 5 * place + 5))] += random.choice([-4, 4], 5)
     features[random.random(features.shape) < 0.01] = np.nan
     features[np.ix_(device % 3 == 0, [30, 75])] = np.nan
     return Frame(

@@ -6,27 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from edge.pack import verify
-from tests.resources.project import Project, cut_off
+from tests.resources.project import Project
 
 STEPS = ("ingest", "features", "train", "export", "shadow", "drift", "window")
 KEYS = {
     *("ensemble", "snapshot", "readings", "quarantined", "features", "stages", "onnx", "parity"),
     *("bundle", "shadow", "drift", "window", "reused", "seconds"),
 }
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory, fleet: Path) -> tuple[Project, dict[str, Any]]:
-    """A project in which the main job has run once, with the network cut."""
-    folder = tmp_path_factory.mktemp("first")
-    prefix, environment, calls = cut_off(folder)
-    project = Project(folder, environment, prefix)
-    document = project.json("run", "refrigeration", "--data", str(fleet))
-    assert calls.read_text() == ""
-    return project, document
 
 
 def identity(document: dict[str, Any]) -> dict[str, Any]:

@@ -34,18 +34,15 @@ def main() -> None:
         blocks = {
             "refrigeration": _shown(project, "run", "refrigeration"),
             "again": _shown(project, "run", "refrigeration"),
-            "skab": _shown(project, "run", "skab", "--data", str(skab)),
-            "isolation-forest": _shown(project, "run", "skab", "--protocol", "isolation-forest"),
             "files": _files(project),
         }
-        documents = {
-            "refrigeration": _document(project, "run", "refrigeration"),
-            "skab": _document(project, "run", "skab"),
-            "isolation-forest": _document(
-                project, "run", "skab", "--protocol", "isolation-forest"
-            ),
-            "promote": _document(project, "promote", "refrigeration"),
-        }
+        documents = {"refrigeration": _document(project, "run", "refrigeration")}
+        blocks["promote"] = _shown(project, "promote", "refrigeration")
+        blocks["skab"] = _shown(project, "run", "skab", "--data", str(skab))
+        documents["skab"] = _document(project, "run", "skab")
+        published = ("run", "skab", "--protocol", "isolation-forest")
+        blocks["isolation-forest"] = _shown(project, *published)
+        documents["isolation-forest"] = _document(project, *published)
     for name, document in documents.items():
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         (DOCS / "recorded" / f"{name}.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,87 @@
+"""Reading the pages: tables, fenced blocks, headings."""
+
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+TREES = ("firnline", "flows", "models", "edge", "feature_repo")
+
+
+def pages() -> list[Path]:
+    """Every page of the project."""
+    inside = [path for tree in ("docs", "models") for path in (ROOT / tree).rglob("*.md")]
+    return sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *inside])
+
+
+def sources() -> list[Path]:
+    """Every Python file of the five trees."""
+    return sorted(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """A path below the project, for messages and test ids."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table of a page as rows of cells, the header first, the rule left out."""
+    found: list[list[list[str]]] = []
+    inside = False
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            inside = False
+            continue
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not inside:
+            found.append([cells])
+        elif not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+            found[-1].append(cells)
+        inside = True
+    return found
+
+
+def section(text: str, heading: str) -> str:
+    """A page from one heading of the second level to the next."""
+    body = text.partition(f"\n## {heading}\n")[2]
+    assert body, f"no section {heading!r}"
+    return body.partition("\n## ")[0]
+
+
+def codes(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every command line of the page's shell blocks, and of `firnline` in running text."""
+    lines: list[str] = []
+    for language, block in re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.M | re.S):
+        if language in {"sh", "bash", "shell"}:
+            lines += block.splitlines()
+        elif language == "console":
+            lines += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    lines += [span for span in codes(prose) if re.match(r"(firnline|make) [a-z-]", span)]
+    split = [shlex.split(line, comments=True) for line in lines]
+    parts = [part for words in split for part in _parts(words)]
+    return [part for part in parts if part]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a page's headings make, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+def _parts(words: list[str]) -> list[list[str]]:
+    """The commands that `&&` and pipes join."""
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word in {"&&", "|"}:
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts

@@ -59,7 +59,7 @@ def replaced(page: str, name: str, block: str) -> str:
     start, fence, rest = page.partition(f"<!-- recorded: {name} -->\n{FENCE}text\n")
     if not fence:
         raise SystemExit(f"docs/walk.md has no block {name!r}")
-    return f"{start}{fence}{block}{rest[rest.index(FENCE):]}"
+    return f"{start}{fence}{block}{rest[rest.index(FENCE) :]}"
 
 
 def _run(project: Path, *arguments: str, merged: bool) -> str:
@@ -95,7 +95,9 @@ def _files(project: Path) -> str:
     lines = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
         lines.append(f"{folder.relative_to(project)}/")
-        lines += [f"  {path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())]
+        lines += [
+            f"  {path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -11,7 +11,11 @@ from flows.shadow import shadow
 from flows.steps import Document, Results, Step, code, folder_of, run_step
 from flows.verdicts import publish
 
-_CODE = ("firnline.adapters.evidently_drift", "firnline.evidence.drift", "firnline.evidence.sampling")
+_CODE = (
+    "firnline.adapters.evidently_drift",
+    "firnline.evidence.drift",
+    "firnline.evidence.sampling",
+)
 
 
 @flow(name="drift", validate_parameters=False)

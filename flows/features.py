@@ -6,8 +6,8 @@ from pathlib import Path
 from prefect import flow
 
 from firnline import wiring
-from firnline.contracts.features import WindowView
 from firnline.adapters.artifact_store import write_atomically
+from firnline.contracts.features import WindowView
 from firnline.digest import file_digest, manifest_digest
 from firnline.workload import Workload, locate, views
 from flows.ingest import ingest

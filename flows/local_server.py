@@ -54,7 +54,7 @@ def local_server(state: Path) -> Iterator[Callable[[], str]]:
             env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            preexec_fn=_die_with_parent,
         )
         try:
             yield lambda: _await_health(process, address, log_path)
@@ -65,6 +65,15 @@ def local_server(state: Path) -> Iterator[Callable[[], str]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Flows inside talk to the server at an API address."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: address}):
+        yield
 
 
 def _die_with_parent() -> None:

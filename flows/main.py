@@ -67,9 +67,7 @@ def reproduce(ensemble: str, protocol: str, data: str | None = None) -> Document
     ingested = ingest(ensemble, data)["ingest"]
     module, _, function = declared[protocol].partition(":")
     reporter().start(protocol, "reproducing")
-    row = getattr(importlib.import_module(module), function)(
-        folder_of(ingested), workload.manifest
-    )
+    row = getattr(importlib.import_module(module), function)(folder_of(ingested), workload.manifest)
     figures = {name: row[name] for name in ("f1", "far", "mar", "auc")}
     rows = [*_published(workload.manifest), {**row, "ours": True}]
     return {

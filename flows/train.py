@@ -162,7 +162,9 @@ def _run(workload: Workload, before: Results, trained: Document) -> "TrainingRun
     from models.float_onnx import proto
 
     manifest, folder = workload.manifest, folder_of(trained)
-    widths = {f"{s.name}.{output.name}": output.width for s in manifest.stage for output in s.outputs}
+    widths = {
+        f"{s.name}.{output.name}": output.width for s in manifest.stage for output in s.outputs
+    }
     stages = [
         ModelRecord(
             name=f"{manifest.name}-{stage.name}",

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow.parquet as pq
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from firnline.contracts.ensemble import Ensemble, Output, Stage
 from firnline.contracts.features import parse_reference

@@ -18,7 +18,13 @@ from firnline.digest import file_digest, manifest_digest, tree_manifest
 from firnline.errors import ContractError
 
 DVC_FILE = "data.dvc"
-CONFIG = '[core]\n    analytics = false\n    check_update = false\n[cache]\n    type = "reflink,hardlink,copy"\n'
+CONFIG = """\
+[core]
+    analytics = false
+    check_update = false
+[cache]
+    type = "reflink,hardlink,copy"
+"""
 GITIGNORE = "/config.local\n/tmp\n/cache\n"
 DVCIGNORE = "# Folders of a snapshot in the making.\n/data/.*\n"
 NO_GIT = "[core]\n    no_scm = true\n"

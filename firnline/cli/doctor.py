@@ -43,7 +43,9 @@ def examine(*, as_json: bool) -> None:
     """Look at everything; exit 1 when something is missing."""
     findings = [look() for look in _LOOKS] + [_package(name) for name in _PACKAGES]
     if as_json:
-        print_json({"good": all(f.good for f in findings), "findings": [asdict(f) for f in findings]})
+        print_json(
+            {"good": all(f.good for f in findings), "findings": [asdict(f) for f in findings]}
+        )
     else:
         table = Table.grid(padding=(0, 2))
         for finding in findings:

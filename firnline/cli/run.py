@@ -8,11 +8,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from firnline import wiring
 from firnline.cli.show import RunProgress, aside, print_json, screen, show_error
 from firnline.errors import FirnlineError
+from firnline.workload import locate
 
 
 def run_job(ensemble: str, data: Path | None, protocol: str | None, *, as_json: bool) -> None:
@@ -37,23 +39,33 @@ def run_job(ensemble: str, data: Path | None, protocol: str | None, *, as_json: 
 def _run(
     ensemble: str, data: Path | None, protocol: str | None, progress: RunProgress
 ) -> dict[str, Any]:
+    path = str(data.expanduser().resolve()) if data else None
+    _check_arguments(ensemble, path)
     progress.start("server", "starting Prefect")
     wiring.prefect_environment()
-    from flows.local_server import local_server
+    from flows.local_server import connected, local_server
 
-    path = str(data.expanduser().resolve()) if data else None
     with local_server(wiring.settings().state) as server:
-        from prefect.settings import PREFECT_API_URL, temporary_settings
-
         from flows.main import reproduce, run
         from flows.progress import reporting
 
         # A flow that fails is shown once, by us; Prefect's traceback would only repeat it.
         logging.getLogger("prefect").setLevel(logging.CRITICAL)
-        with temporary_settings({PREFECT_API_URL: server()}), reporting(progress):
+        with connected(server()), reporting(progress):
             if protocol:
                 return reproduce(ensemble, protocol, path)
             return run(ensemble, path)
+
+
+def _check_arguments(ensemble: str, data: str | None) -> None:
+    """Refuse what cannot work before a server is started for it."""
+    from firnline.adapters.source_files import matching
+    from firnline.contracts.reading import load
+
+    workload = locate(ensemble, wiring.settings().project)
+    contract = load(workload.contract)
+    if data is not None:
+        matching(Path(data), contract.files.readings)
 
 
 def _fail(error: FirnlineError, step: str | None, *, as_json: bool) -> None:
@@ -84,8 +96,11 @@ def show_summary(document: dict[str, Any]) -> None:
     if "features" not in document:
         return
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    # A path that does not fit goes on in the next line, so that it can be copied.
+    table.add_column(overflow="fold")
     for name, text in summary_rows(document):
-        table.add_row(f"[bold]{name}[/bold]", text)
+        table.add_row(f"[bold]{name}[/bold]", escape(text))
     console.print()
     console.print(table)
     aside().print(f"[dim]{document['seconds']} s in all[/dim]")
@@ -103,23 +118,36 @@ def summary_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
                      f"{sum(quarantined.values()):,} quarantined"),
         ("features", f"{views}  ({document['features']['rows']:,} training rows)"),
         ("stages", stages),
-        ("held out", f"AUC {metrics['auc']:.3f}  F1 {metrics['f1']:.2f}  "
-                     f"FAR {metrics['far']:.1f} %  MAR {metrics['mar']:.1f} %"),
+        ("held out", f"AUC {figure(metrics['auc'], '.3f')}  F1 {figure(metrics['f1'], '.2f')}  "
+                     f"FAR {figure(metrics['far'], '.1f')} %  "
+                     f"MAR {figure(metrics['mar'], '.1f')} %"),
     ]  # fmt: skip
     if metrics.get("by_class"):
         worst = sorted(metrics["by_class"].items(), key=lambda item: item[1])
         rows.append(("by fault", "  ".join(f"{name} {auc:.2f}" for name, auc in worst)))
     rows += [
         ("int8", f"agrees on {100 * parity['agreement']:.2f} % of decisions, AUC "
-                 f"{parity['auc_float']:.3f} -> {parity['auc_int8']:.3f}"),
+                 f"{figure(parity['auc_float'], '.3f')} -> "
+                 f"{figure(parity['auc_int8'], '.3f')}"),
         ("shadow", f"{document['shadow']['verdict']}: {document['shadow']['reason']}"),
         ("drift", f"{document['drift']['verdict']}: {document['drift']['reason']}"),
         ("window", f"{document['window']['verdict']}: {document['window']['reason']}"),
         ("reused", ", ".join(document["reused"]) or "nothing"),
-        ("bundle", f"{document['bundle']['path']}  #{document['bundle']['digest'][:12]}"),
-        ("report", document["drift"]["report"]),
+        ("bundle", f"{nearby(document['bundle']['path'])}  #{document['bundle']['digest'][:12]}"),
+        ("report", nearby(document["drift"]["report"])),
     ]  # fmt: skip
     return rows
+
+
+def figure(value: float | None, form: str) -> str:
+    """A figure, or a dash where there were no labels to take it from."""
+    return "-" if value is None else format(value, form)
+
+
+def nearby(path: str) -> str:
+    """A path as seen from here, where it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def score_table(rows: list[dict[str, Any]]) -> Table:
@@ -129,10 +157,14 @@ def score_table(rows: list[dict[str, Any]]) -> Table:
     for name in ("F1", "FAR %", "MAR %", "AUC"):
         table.add_column(name, justify="right")
     for row in rows:
-        auc = f"{row['auc']:.3f}" if row.get("auc") is not None else "-"
+        auc = figure(row.get("auc"), ".3f")
         style = "bold" if row.get("ours") else None
         table.add_row(
-            row["method"], f"{row['f1']:.3f}", f"{row['far']:.2f}", f"{row['mar']:.2f}", auc,
+            row["method"],
+            figure(row["f1"], ".3f"),
+            figure(row["far"], ".2f"),
+            figure(row["mar"], ".2f"),
+            auc,
             style=style,
-        )  # fmt: skip
+        )
     return table

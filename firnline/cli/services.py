@@ -59,7 +59,9 @@ def start() -> None:
     console = screen()
     console.print(f"Prefect  {environment['PREFECT_API_URL'].removesuffix('/api')}")
     console.print(f"MLflow   http://127.0.0.1:{settings.mlflow_port}")
-    console.print("prefect deployment run 'train/refrigeration' starts a flow (set PREFECT_API_URL)")
+    console.print(
+        "prefect deployment run 'train/refrigeration' starts a flow (set PREFECT_API_URL)"
+    )
 
 
 def stop() -> None:

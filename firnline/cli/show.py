@@ -80,4 +80,6 @@ class RunProgress:
         """A step is whole."""
         self._bar.update(self._task, visible=False)
         mark = "[cyan]reused[/cyan]" if reused else "[green]done  [/green]"
-        self._console.print(f"{mark} {step:<9} {summary} [dim]({seconds:.1f} s)[/dim]", soft_wrap=True)
+        self._console.print(
+            f"{mark} {step:<9} {summary} [dim]({seconds:.1f} s)[/dim]", soft_wrap=True
+        )

@@ -177,7 +177,11 @@ def _verdict(
     if drifted:
         return "drift", "DR2", f"{tally}: {_some(drifted)}"
     worst = max(comparison.scores.values())
-    return "stable", "DR1", f"none of {compared} features drifted; the largest PSI is {worst:.3f}"
+    return (
+        "stable",
+        "DR1",
+        (f"none of {compared} features passed its limit; the largest PSI is {worst:.3f}"),
+    )
 
 
 def _some(names: tuple[str, ...]) -> str:

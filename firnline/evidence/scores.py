@@ -42,7 +42,8 @@ class DecisionRule:
 
     def faults(self, labels: NDArray[np.str_]) -> NDArray[np.bool_]:
         """True where a label names a fault; unlabelled rows are False, see `known`."""
-        return (labels != self.normal) & known(labels)
+        faulty: NDArray[np.bool_] = (labels != self.normal) & known(labels)
+        return faulty
 
 
 def rule_of(decide: Decide, threshold: float | None) -> DecisionRule:

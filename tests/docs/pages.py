@@ -55,23 +55,31 @@ def codes(cell: str) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Every command line of the page's shell blocks, and of `firnline` in running text."""
+    """Every command of the page's shell blocks, those that `&&` and pipes join apart."""
     lines: list[str] = []
     for language, block in re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.M | re.S):
         if language in {"sh", "bash", "shell"}:
             lines += block.splitlines()
         elif language == "console":
             lines += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
-    lines += [span for span in codes(prose) if re.match(r"(firnline|make) [a-z-]", span)]
     split = [shlex.split(line, comments=True) for line in lines]
-    parts = [part for words in split for part in _parts(words)]
-    return [part for part in parts if part]
+    return [part for words in split for part in _parts(words) if part]
+
+
+def mentioned(text: str) -> list[list[str]]:
+    """Every `firnline ...` and `make ...` of running text."""
+    spans = [span for span in codes(prose(text)) if re.match(r"(firnline|make) [a-z-]", span)]
+    return [shlex.split(span) for span in spans]
+
+
+def prose(text: str) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
 
 
 def anchors(text: str) -> set[str]:
     """The anchors that a page's headings make, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.M)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}
 

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,9 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sources()
 def documented() -> dict[str, str]:
     """Code -> family."""
     text = (DOCS / "errors.md").read_text(encoding="utf-8")
-    rows = [row for table in tables(text) if table[0][:2] == ["code", "family"] for row in table[1:]]
+    rows = [
+        row for table in tables(text) if table[0][:2] == ["code", "family"] for row in table[1:]
+    ]
     assert len(rows) == len({row[0] for row in rows}), "a code is documented twice"
     assert all(len(row) == 4 and all(row) for row in rows)
     return {row[0]: row[1] for row in rows}
@@ -131,7 +134,7 @@ def test_no_code_is_put_together() -> None:
 
 
 @pytest.mark.parametrize("path", [*sources(), *pages()], ids=name_of)
-def test_codes_that_text_mentions_exist(path) -> None:  # type: ignore[no-untyped-def]
+def test_codes_that_text_mentions_exist(path: Path) -> None:
     known = set(documented()) | rules()
     letters = {re.sub(r"\d", "", code) for code in documented()}
     if path.suffix == ".py":

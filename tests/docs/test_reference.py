@@ -180,7 +180,9 @@ def test_the_recorded_document_is_of_this_code() -> None:
         for key in node.keys
         if isinstance(key, ast.Constant)
     }
-    words = {part for span in codes(page("run-json.md")) for part in span.replace("[]", "").split(".")}
+    words = {
+        part for span in codes(page("run-json.md")) for part in span.replace("[]", "").split(".")
+    }
 
     assert keys - words == set()
 

@@ -76,7 +76,9 @@ def test_every_deployment_is_there_with_its_schedule(served: Project) -> None:
     found = post(served, "deployments/filter", {})
 
     assert len(found) == len(declared) == 9
-    crons = {s["schedule"]["cron"]: s["schedule"]["timezone"] for d in found for s in d["schedules"]}
+    crons = {
+        s["schedule"]["cron"]: s["schedule"]["timezone"] for d in found for s in d["schedules"]
+    }
     assert crons == {"0 2 * * 0": "UTC", "5 * * * *": "UTC", "0 3 * * *": "UTC"}
     assert all(d["global_concurrency_limit"]["limit"] == 1 for d in found)
 

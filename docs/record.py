@@ -64,10 +64,16 @@ def replaced(page: str, name: str, block: str) -> str:
 
 def _run(project: Path, *arguments: str, merged: bool) -> str:
     command = Path(sys.executable).with_name("firnline")
+    # The reader's settings are the defaults.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FIRNLINE_", "PREFECT_"))
+    }
     done = subprocess.run(
         [str(command), *arguments],
         cwd=project,
-        env={**os.environ, "COLUMNS": str(COLUMNS)},
+        env={**kept, "COLUMNS": str(COLUMNS)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merged else subprocess.PIPE,

@@ -70,9 +70,14 @@ def local_server(state: Path) -> Iterator[Callable[[], str]]:
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[None]:
     """Flows inside talk to the server at an API address."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
 
-    with temporary_settings({PREFECT_API_URL: address}):
+    # Heartbeats tell a lasting server of crashed flows; here each would cost a flow one second.
+    with temporary_settings({PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
 

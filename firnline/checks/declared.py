@@ -8,7 +8,7 @@ from firnline.contracts.reading import ReadingContract
 from firnline.contracts.reading import load as load_contract
 from firnline.workload import Workload, views
 
-CONTRACT, FEATURES = "contract", "features"
+CONTRACT, FEATURES, VERSIONS, CLOCK = "contract", "features", "H2 one version", "H3 one clock"
 
 
 def contract_of(workload: Workload, findings: Findings) -> ReadingContract | None:
@@ -62,12 +62,12 @@ def one_version(workload: Workload) -> Finding:
         versions.setdefault(view, set()).add(version)
     twice = {view: sorted(found) for view, found in versions.items() if len(found) > 1}
     if not twice:
-        return ok("H2 one version", ", ".join(workload.manifest.references()))
+        return ok(VERSIONS, ", ".join(workload.manifest.references()))
     found = "; ".join(
         f"{view} is read as {' and '.join(f'v{number}' for number in numbers)}"
         for view, numbers in twice.items()
     )
-    return no("H2 one version", f"[H2] {found}", "let every stage read the same version")
+    return no(VERSIONS, f"[H2] {found}", "let every stage read the same version")
 
 
 def one_clock(workload: Workload, found: tuple[WindowView, ...]) -> Finding:
@@ -83,6 +83,6 @@ def one_clock(workload: Workload, found: tuple[WindowView, ...]) -> Finding:
         for (entity, key, length, every), stages in clocks.items()
     ]
     if len(clocks) == 1:
-        return ok("H3 one clock", told[0])
+        return ok(CLOCK, told[0])
     mend = "list the view with the shared window first in every stage's features"
-    return no("H3 one clock", f"[H3] {'; '.join(told)}", mend)
+    return no(CLOCK, f"[H3] {'; '.join(told)}", mend)

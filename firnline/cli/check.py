@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def check_ensemble(ensemble: str, *, as_json: bool) -> None:
     """Check everything; exit 1 when something is not good."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     from firnline.checks.ensemble import check
 

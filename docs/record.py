@@ -96,11 +96,11 @@ def _document(project: Path, *arguments: str) -> dict[str, Any]:
 
 
 def _files(project: Path) -> str:
-    """What the refrigeration run left, by name; the keys are digests."""
+    """What the refrigeration run left, by name."""
     root = project / ".firnline" / "artifacts" / "refrigeration"
     lines = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
-        lines.append(f"{folder.relative_to(project)}/")
+        lines.append(f"{folder.parent.relative_to(project)}/<key>/")
         lines += [
             f"  {path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())
         ]

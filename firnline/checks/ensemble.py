@@ -10,6 +10,7 @@ import numpy as np
 
 from firnline.checks import computed, declared, readings, stages, whole
 from firnline.checks.finding import Findings, ok, untried
+from firnline.checks.rows import Produced, Rows
 from firnline.checks.tools import Tools
 from firnline.contracts.ensemble import Ensemble
 from firnline.contracts.features import WindowView
@@ -53,7 +54,7 @@ def _check(workload: Workload, tools: Tools, findings: Findings) -> None:
     if frames is None:
         findings.append(untried("stages", "there are no features to fit them on, see above"))
         return
-    produced: dict[str, stages.Produced] = {}
+    produced: dict[str, Produced] = {}
     tried = []
     for stage, recipe in zip(manifest.stage, recipes, strict=True):
         rows = frames.of_stage(stage, produced)
@@ -72,7 +73,7 @@ def _frames(
     views: Sequence[WindowView] | None,
     tools: Tools,
     findings: Findings,
-) -> stages.Rows | None:
+) -> Rows | None:
     """Frames of all columns, from generated readings; None where views do not compute."""
     if contract is None or views is None:
         return None
@@ -92,7 +93,7 @@ def _frames(
     empty = np.isnan(features).all(axis=0)
     medians = np.nanmedian(np.where(empty, np.float32(0), features), axis=0)
     filled = np.where(np.isnan(features), medians, features).astype(np.float32)
-    return stages.Rows(fit=fit, filled=replace(fit, features=filled), probe=_probe(fit))
+    return Rows(fit=fit, filled=replace(fit, features=filled), probe=_probe(fit))
 
 
 def _seen_often(frame: Any) -> Any:

@@ -1,69 +1,21 @@
 """Checks of one stage: its recipe fits, says what it declares, and its graph says the same."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from firnline.checks.finding import Findings, no, ok, untried
-from firnline.checks.tools import FloatMatrix, Tools, Widths
+from firnline.checks.graphs import any_batch, declared_graph, equals_predict, same_seed
+from firnline.checks.rows import Produced, Rows, name_of, stand_ins
+from firnline.checks.tools import Tools
 from firnline.contracts.ensemble import Output, Stage
 
-TOLERANCE = 1e-5
 _RANGE_TOLERANCE = 1e-6
-_BATCH_ROWS = 7
-_GRAPH_MEND = "return the graph that models.recipe.Fitted.to_onnx describes"
 # These say that code is wrong; anything else may say that rows are not to its liking.
 _WRONG_CODE = (
     NameError, TypeError, AttributeError, ImportError, NotImplementedError, SyntaxError,
 )  # fmt: skip
-
-Outputs = dict[str, FloatMatrix]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Frames of the same columns.
-
-    Attributes:
-        fit: What recipes are fitted on; values are missing.
-        filled: The same rows with every gap closed.
-        probe: The rows of `fit`, and one in which everything is missing.
-    """
-
-    fit: Any
-    filled: Any
-    probe: Any
-
-    def of_stage(self, stage: Stage, produced: Mapping[str, "Produced"]) -> "Rows":
-        """As the stage sees them: the columns of its own views, and its upstream outputs."""
-        prefixes = tuple(f"{reference.partition('@')[0]}__" for reference in stage.features)
-        names = self.fit.names
-        order = [
-            place
-            for prefix in prefixes
-            for place, name in enumerate(names)
-            if name.startswith(prefix)
-        ]
-        chosen = tuple(names[place] for place in order)
-        frames = {}
-        for kind in ("fit", "filled", "probe"):
-            upstream = {name: getattr(produced[name], kind) for name in stage.upstream}
-            frame = getattr(self, kind)
-            frames[kind] = replace(
-                frame, features=frame.features[:, order], names=chosen, upstream=upstream
-            )
-        return Rows(**frames)
-
-
-@dataclass(frozen=True)
-class Produced:
-    """One output for each of the frames of `Rows`, [rows, width]."""
-
-    fit: FloatMatrix
-    filled: FloatMatrix
-    probe: FloatMatrix
 
 
 @dataclass(frozen=True)
@@ -82,11 +34,6 @@ class Tried:
     columns: tuple[str, ...]
     produced: dict[str, Produced]
     model: bytes | None
-
-
-def name_of(stage: Stage, what: str) -> str:
-    """Name of a stage's finding."""
-    return f"stage {stage.name}: {what}"
 
 
 def recipe_of(stage: Stage, tools: Tools, findings: Findings) -> Any:
@@ -116,17 +63,17 @@ def try_stage(
     columns = rows.fit.names
     fitted = _fit(stage, recipe, rows, seed, findings) if recipe is not None else None
     if fitted is None:
-        return Tried(None, columns, _stand_ins(stage, rows), None)
+        return Tried(None, columns, stand_ins(stage, rows), None)
     produced = _outputs(stage, fitted, rows, findings)
-    model = _graph(stage, fitted, rows, tools, findings)
+    model = declared_graph(stage, fitted, rows, tools, findings)
     if model is not None:
-        _seed(stage, model, rows, tools, seed, findings)
+        same_seed(stage, model, rows, tools, seed, findings)
     if produced is None or model is None:
         why = "its predict or its graph, above, is not sound"
         findings.append(untried(name_of(stage, "graph equals predict"), why))
-        return Tried(fitted, columns, produced or _stand_ins(stage, rows), None)
-    sound = _batch(stage, model, rows, tools, findings)
-    sound = sound and _equal(stage, model, rows, produced, tools, findings)
+        return Tried(fitted, columns, produced or stand_ins(stage, rows), None)
+    sound = any_batch(stage, model, rows, tools, findings)
+    sound = sound and equals_predict(stage, model, rows, produced, tools, findings)
     return Tried(fitted, columns, produced, model if sound else None)
 
 
@@ -200,139 +147,3 @@ def _breach(output: Output, values: Any, rows: int) -> str | None:
     if least < low - _RANGE_TOLERANCE or most > high + _RANGE_TOLERANCE:
         return f"leaves its range [{low:g}, {high:g}]"
     return None
-
-
-def _graph(stage: Stage, fitted: Any, rows: Rows, tools: Tools, findings: Findings) -> bytes | None:
-    """The stage's graph, when its inputs and outputs are those declared (H4)."""
-    name = name_of(stage, "graph")
-    with findings.trying(name, _GRAPH_MEND):
-        model = fitted.to_onnx()
-        given, made = tools.widths(model)
-        wanted: Widths = {block: values.shape[1] for block, values in rows.fit.upstream.items()}
-        breaches = [
-            f"[H4] input {block} is no upstream output"
-            for block in sorted(set(given) - {"features", *wanted})
-        ]
-        breaches += _unlike("[H4] input", given, wanted | {"features": len(rows.fit.names)})
-        declared: Widths = {output.name: output.width for output in stage.outputs}
-        breaches += [f"[M9] it has no output {block}" for block in declared if block not in made]
-        breaches += _unlike("[M9] output", made, declared)
-        if not breaches:
-            findings.append(ok(name, f"{len(model):,} bytes; {', '.join(given)} in"))
-            return bytes(model)
-        findings.append(no(name, "; ".join(breaches), _GRAPH_MEND))
-    return None
-
-
-def _unlike(role: str, found: Widths, declared: Widths) -> list[str]:
-    return [
-        f"{role} {block} has {width} columns, not {declared[block]}"
-        for block, width in found.items()
-        if block in declared and width is not None and width != declared[block]
-    ]
-
-
-def _seed(
-    stage: Stage, model: bytes, rows: Rows, tools: Tools, seed: int, findings: Findings
-) -> None:
-    name = name_of(stage, "same seed, same bytes")
-    with findings.trying(name, "draw from numpy.random.default_rng(seed) alone"):
-        again = tools.recipe(stage).fit(rows.fit, seed).to_onnx()
-        if again == model:
-            findings.append(ok(name, f"seed {seed}"))
-        else:
-            found = "two fits of the same rows with the same seed give different graphs"
-            mend = "draw from numpy.random.default_rng(seed) alone, and iterate over no set"
-            findings.append(no(name, found, mend))
-
-
-def _batch(stage: Stage, model: bytes, rows: Rows, tools: Tools, findings: Findings) -> bool:
-    """Any number of rows goes in, and no row's answer depends on the others."""
-    name = name_of(stage, "any batch")
-    mend = "leave the first dimension open: [rows, width]"
-    inputs = _inputs(rows.filled)
-    whole, refused_sizes = None, []
-    for size in (len(rows.filled), _BATCH_ROWS, 1):
-        try:
-            made = tools.run(model, {block: values[:size] for block, values in inputs.items()})
-        except Exception as error:  # ONNX Runtime raises kinds that share nothing else.
-            refused_sizes.append(f"{size} rows ({str(error).splitlines()[0]})")
-            continue
-        whole = whole or made
-        alike = all(
-            np.shape(made[o.name]) == (size, o.width)
-            and _difference(made[o.name], whole[o.name][:size]) <= TOLERANCE
-            for o in stage.outputs
-        )
-        if not alike:
-            found = f"{size} rows alone give other outputs than the same rows among others"
-            findings.append(no(name, found, "let no row of the graph depend on another"))
-            return False
-    if refused_sizes:
-        findings.append(no(name, f"[M9] the graph refuses {'; '.join(refused_sizes)}", mend))
-        return False
-    findings.append(ok(name, f"1, {_BATCH_ROWS} and {len(rows.filled)} rows"))
-    return True
-
-
-def _equal(
-    stage: Stage,
-    model: bytes,
-    rows: Rows,
-    produced: dict[str, Produced],
-    tools: Tools,
-    findings: Findings,
-) -> bool:
-    """The graph says what `predict` says, on whole rows and on rows with gaps (H7)."""
-    for what, kind, mend in (
-        ("graph equals predict", "filled", "compute the same in to_onnx as in predict, in float32"),
-        (
-            "H7 preprocessing inside",
-            "probe",
-            "fill missing values in the graph, with models.float_onnx.Graph.impute",
-        ),
-    ):
-        name = name_of(stage, what)
-        made = tools.run(model, _inputs(getattr(rows, kind)))
-        apart = {
-            output.name: _difference(
-                made[output.name], getattr(produced[f"{stage.name}.{output.name}"], kind)
-            )
-            for output in stage.outputs
-        }
-        worst = max(apart, key=lambda output: apart[output])
-        if not apart[worst] <= TOLERANCE:
-            code = "[H7] with missing values " if kind == "probe" else ""
-            found = f"{code}{worst} lies {apart[worst]:.3g} from predict, over {TOLERANCE:g}"
-            findings.append(no(name, found, mend))
-            return False
-        findings.append(ok(name, f"within {apart[worst]:.1e} of predict"))
-    return True
-
-
-def _difference(made: FloatMatrix, expected: FloatMatrix) -> float:
-    """Largest difference, relative where values are above 1; infinite where not finite."""
-    if made.shape != expected.shape or not np.isfinite(made).all():
-        return float("inf")
-    scale = np.maximum(np.abs(expected), 1)
-    return float((np.abs(made.astype(np.float64) - expected) / scale).max(initial=0.0))
-
-
-def _inputs(frame: Any) -> dict[str, FloatMatrix]:
-    return {"features": frame.features, **frame.upstream}
-
-
-def _stand_ins(stage: Stage, rows: Rows) -> dict[str, Produced]:
-    """Values within the declared ranges, so that later stages can be tried all the same."""
-    random = np.random.default_rng(0)
-    made = {}
-    for output in stage.outputs:
-        low, high = output.range or (0.0, 1.0)
-        blocks = {
-            kind: random.uniform(low, high, (len(getattr(rows, kind)), output.width))
-            for kind in ("fit", "filled", "probe")
-        }
-        made[f"{stage.name}.{output.name}"] = Produced(
-            **{kind: block.astype(np.float32) for kind, block in blocks.items()}
-        )
-    return made

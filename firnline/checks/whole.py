@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from firnline.checks.finding import Findings, no, ok, untried
-from firnline.checks.stages import TOLERANCE, Rows, Tried
+from firnline.checks.graphs import TOLERANCE
+from firnline.checks.rows import Rows
+from firnline.checks.stages import Tried
 from firnline.checks.tools import Tools
 from firnline.contracts.ensemble import Ensemble
 from firnline.contracts.reading import ReadingContract

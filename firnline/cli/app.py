@@ -8,11 +8,12 @@ import typer
 app = typer.Typer(
     name="firnline",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    # Plain help: importing rich would double the time of `firnline --help`.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help=(
         "Release models to fleets of edge devices, with features that cannot change under them.\n\n"
-        "Start with [bold]firnline run refrigeration[/bold]: it simulates a fleet and walks the "
+        "Start with `firnline run refrigeration`: it simulates a fleet and walks the "
         "whole chain, from raw readings to a verified int8 bundle."
     ),
 )
@@ -36,7 +37,11 @@ def run(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the main job: ingest, features, train, export, shadow, drift, window."""
+    """Run the main job: raw readings to judged bundle.
+
+    The steps are ingest, features, train, export, shadow, drift and window. What is whole from
+    an earlier run is reused.
+    """
     from firnline.cli.run import run_job
 
     run_job(ensemble, data, protocol, as_json=as_json)
@@ -51,7 +56,10 @@ def promote(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the newest candidate the live model, if its shadow verdict allows."""
+    """Make the newest candidate the live model.
+
+    Its shadow verdict must allow it.
+    """
     from firnline.cli.promote import promote_candidate
 
     promote_candidate(ensemble, override, as_json=as_json)
@@ -59,7 +67,10 @@ def promote(
 
 @app.command()
 def check(ensemble: EnsembleArgument, as_json: JsonOption = False) -> None:
-    """Check an ensemble's manifest, contract, features and recipes, yours or ours."""
+    """Check a whole ensemble, yours or ours.
+
+    Manifest, reading contract, features, recipes and how they fit together; every breach at once.
+    """
     from firnline.cli.check import check_ensemble
 
     check_ensemble(ensemble, as_json=as_json)
@@ -90,7 +101,10 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def up() -> None:
-    """Start a Prefect server, an MLflow server and a worker on loopback, and deploy the flows."""
+    """Start the local services and deploy the flows.
+
+    A Prefect server, an MLflow server and a process worker, on loopback alone.
+    """
     from firnline.cli.services import start
 
     start()

@@ -18,8 +18,20 @@ app = typer.Typer(
     ),
 )
 
+
+def _known_ensembles(incomplete: str) -> list[str]:
+    """What the shell completes an ensemble's name to."""
+    from firnline.workload import names
+
+    return [name for name in names(Path.cwd()) if name.startswith(incomplete)]
+
+
 EnsembleArgument = Annotated[
-    str, typer.Argument(help="An ensemble's name, or the folder of its ensemble.toml.")
+    str,
+    typer.Argument(
+        help="An ensemble's name, or the folder of its ensemble.toml.",
+        autocompletion=_known_ensembles,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one machine-readable document.")]
 

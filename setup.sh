@@ -35,5 +35,7 @@ say "making the environment (once)"
 .tools/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock.txt
 .tools/bin/uv pip install --quiet --offline --no-deps --no-build-isolation --python .venv/bin/python --editable .
 .venv/bin/python -c 'import firnline'
+# SQLite does not make folders, and a plain `feast apply` keeps its registry here.
+mkdir -p .firnline/feast
 : >"$mark"
 say "ready"

@@ -14,7 +14,7 @@ class Settings(BaseSettings):
         home: State made at run time: databases, artifacts, ledger.
         memory_limit: DuckDB's memory limit, with its unit.
         temp_limit: DuckDB's limit for what it spills to disk, with its unit.
-        threads: Threads of DuckDB and of ONNX Runtime.
+        threads: Threads of DuckDB; training and scoring use one, so that results are the same.
         carbon_file: Carbon-intensity series (CSV) when the data brings none.
         prefect_port: Loopback port of `make up`'s Prefect server.
         mlflow_port: Loopback port of `make up`'s MLflow server.

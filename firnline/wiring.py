@@ -42,7 +42,8 @@ def feature_store() -> FeastStore:
     """Feast on SQLite and DuckDB."""
     from firnline.adapters.feast_store import FeastStore
 
-    return FeastStore(settings().state)
+    chosen = settings()
+    return FeastStore(chosen.state, memory_limit=chosen.memory_limit, threads=chosen.threads)
 
 
 def registry() -> MlflowRegistry:

@@ -25,7 +25,7 @@ class Step:
 
     Attributes:
         ensemble: Whose step.
-        name: Which of the seven.
+        name: One of the seven, or `register`.
         inputs: Everything the outcome depends on, as digests and plain values.
         doing: What the progress line says.
         make: Fills an empty folder and returns the step's document.

@@ -144,16 +144,17 @@ def _alone(workload: Workload, fitted: Any, held_out: Any) -> Document:
 
 def _register(workload: Workload, before: Results, trained: Document) -> Document:
     """Keep the candidate in MLflow; the same candidate is kept once."""
-    if not (wiring.settings().state / "mlflow" / "mlflow.db").is_file():
-        # A registry that was removed has forgotten the candidate.
-        wiring.artifacts().discard(workload.name, "register", trained["key"])
 
     def make(_out: Path) -> Document:
         found = wiring.registry().register(_run(workload, before, trained))
         return {"name": found.name, "version": found.version, "run_id": found.run_id}
 
     inputs = {"train": trained["key"]}
-    return run_step(Step(workload.name, "register", inputs, "registering", make, _registered))
+    step = Step(workload.name, "register", inputs, "registering", make, _registered)
+    if not (wiring.settings().state / "mlflow" / "mlflow.db").is_file():
+        # A registry that was removed has forgotten the candidate.
+        wiring.artifacts().discard(workload.name, step.name, step.key)
+    return run_step(step)
 
 
 def _run(workload: Workload, before: Results, trained: Document) -> "TrainingRun":

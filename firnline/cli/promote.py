@@ -11,7 +11,8 @@ from firnline.decision import Decision
 from firnline.errors import EvidenceError
 from firnline.workload import locate
 
-_ALLOWED = {"accept", "live"}
+# `first`: nothing is live and no baseline is declared, so there was nothing to be worse than.
+_ALLOWED = {"accept", "first", "live"}
 
 
 def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> None:

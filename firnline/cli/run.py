@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from firnline import wiring
+from firnline.cli.services import api_address
 from firnline.cli.show import RunProgress, aside, print_json, screen, show_error
 from firnline.errors import FirnlineError
 from firnline.workload import locate
@@ -43,6 +44,10 @@ def _run(
     _check_arguments(ensemble, path)
     progress.start("server", "starting Prefect")
     wiring.prefect_environment()
+    running = api_address()
+    if running is not None:
+        # Two servers on one SQLite database would lock each other out.
+        os.environ.setdefault("PREFECT_API_URL", running)
     from flows.local_server import connected, local_server
 
     with local_server(wiring.settings().state) as server:

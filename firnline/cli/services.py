@@ -75,6 +75,13 @@ def stop() -> None:
         _pid_file(name).unlink(missing_ok=True)
 
 
+def api_address() -> str | None:
+    """The API of the Prefect server that `start` started, while it runs."""
+    if _running("prefect") is None:
+        return None
+    return f"http://127.0.0.1:{wiring.settings().prefect_port}/api"
+
+
 def _servers() -> tuple[Service, ...]:
     settings = wiring.settings()
     folder = settings.state / "mlflow"

@@ -134,7 +134,7 @@ class Split(_Part):
         holdout_entities: Share of entities (by hash of their key) kept out of training.
         train_fraction: Share of the time span that trains.
         gap: Time between training and test that neither uses.
-        first_rows: Raw readings per entity that train, for `first-rows`.
+        first_rows: Rows of the training set per entity that train, for `first-rows`.
         folds: Folds of the out-of-fold predictions between stages.
         fold_by: `entity` cuts the training entities into folds, each predicted by a stage that
             never saw it. `time` cuts every entity's training rows into blocks and predicts the

@@ -10,6 +10,7 @@ from models.skab.rigs import RigTable, by_rig, places, unit
 
 T2, SPE = "projection.t2", "projection.spe"
 THRESHOLD = 0.5
+_LEAST_LIMIT = 1e-6  # A rig whose held-out rows are all alike still gets a limit.
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Detector:
         """Take limits from stage 1's out-of-fold outputs; labels are not looked at."""
         codes, rows = by_rig(frame)
         statistics = np.hstack([frame.upstream[T2], frame.upstream[SPE]]).astype(np.float64)
-        own = np.stack([np.quantile(statistics[of], self.quantile, axis=0) for of in rows])
+        found = np.stack([np.quantile(statistics[of], self.quantile, axis=0) for of in rows])
+        own = np.maximum(found, _LEAST_LIMIT)
         common = np.exp(np.log(own).mean(axis=0))
         limits = own**self.shrinkage * common ** (1 - self.shrinkage)
         width = len(places(frame)[1])

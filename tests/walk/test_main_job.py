@@ -1,6 +1,7 @@
 """The main job from end to end, as its users run it: once, again, killed, and without a network."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,17 @@ def test_a_second_run_reuses_every_step(first: tuple[Project, dict[str, Any]]) -
     assert identity(again) == identity(document)
 
 
-def test_an_altered_artifact_is_made_anew(first: tuple[Project, dict[str, Any]]) -> None:
+def test_what_was_altered_or_lost_is_made_anew(first: tuple[Project, dict[str, Any]]) -> None:
     project, document = first
     int8 = Path(document["bundle"]["path"]) / "int8.onnx"
     int8.write_bytes(int8.read_bytes()[:-1])
+    shutil.rmtree(project.folder / ".firnline" / "mlflow")
 
     again = project.json("run", "refrigeration")
 
-    assert "export" not in again["reused"]
+    assert not {"export", "register"} & set(again["reused"])
     assert "train" in again["reused"]
+    assert (project.folder / ".firnline" / "mlflow" / "mlflow.db").is_file()
     assert identity(again) == identity(document)
 
 

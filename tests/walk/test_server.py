@@ -98,6 +98,19 @@ def test_a_deployment_runs_to_completion_and_shows_its_verdicts(served: Project)
     assert "refrigeration-drift-report" in keys
 
 
+def test_a_run_at_the_terminal_shows_on_the_server(served: Project) -> None:
+    by_hand = Project(
+        served.folder,
+        {name: value for name, value in served.environment.items() if name != "PREFECT_API_URL"},
+    )
+    before = post(served, "flow_runs/count", {"flows": {"name": {"any_": ["run"]}}})
+
+    by_hand.json("run", "refrigeration")
+
+    after = post(served, "flow_runs/count", {"flows": {"name": {"any_": ["run"]}}})
+    assert after == before + 1
+
+
 def test_mlflow_serves_what_the_run_registered(served: Project) -> None:
     address = f"http://127.0.0.1:{served.environment['FIRNLINE_MLFLOW_PORT']}"
     with urlopen(

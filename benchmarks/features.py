@@ -1,0 +1,108 @@
+"""Window features against pandas: ``python benchmarks/features.py``.
+
+One fleet hour of readings, 15-minute windows. DuckDB runs all 45 features of `device_window@v1`;
+pandas, the named peer, runs the 41 plain aggregations of the same windows (its group-by, on data
+that is in memory already) and neither ratios nor quality counts. CPU-seconds are of the whole
+process with its threads, the least of three; each side warms up once.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.refrigeration.transforms import FRACTIONS, SENSORS, VIEWS
+from firnline.adapters.duckdb_features import compute
+
+START = datetime(2026, 2, 2, 6, tzinfo=UTC)
+MINUTES = 60
+ROUNDS = 3
+
+
+def readings(devices: int) -> pa.Table:
+    """One hour of clean readings, one a minute and device."""
+    random = np.random.default_rng(1)
+    rows = devices * MINUTES
+    minute = np.tile(np.arange(MINUTES), devices)
+    start = np.datetime64(START.replace(tzinfo=None), "us")
+    columns: dict[str, object] = {
+        "event_id": pa.array(np.arange(rows)).cast(pa.string()),
+        "device_id": np.repeat([f"REF-{device:08d}" for device in range(devices)], MINUTES),
+        "timestamp_utc": pa.array(start + minute * np.timedelta64(60, "s")).cast(
+            pa.timestamp("us", tz="UTC")
+        ),
+    }
+    columns |= {sensor: random.normal(20, 3, rows).round(2) for sensor, _ in SENSORS.values()}
+    columns |= {flag: random.random(rows) < 0.05 for flag in FRACTIONS.values()}
+    columns |= {
+        "quality_flags": pa.array([[]] * rows, pa.list_(pa.string())),
+        "sensor_null_count": pa.array(np.zeros(rows, np.int32)),
+        "sequence_number": np.arange(rows),
+    }
+    return pa.table(columns)
+
+
+def with_pandas(frame: pd.DataFrame) -> int:
+    """The aggregations in pandas; slopes as covariance over variance, as we do it."""
+    frame = frame.assign(
+        window=frame["timestamp_utc"].dt.floor("15min"),
+        x=(frame["timestamp_utc"].dt.minute % 15).astype(float),
+    )
+    groups = frame.groupby(["device_id", "window"], sort=True)
+    plain = {
+        sensor: [kind for kind in kinds if kind not in {"slope", "p95"}]
+        for sensor, kinds in SENSORS.values()
+    }
+    found = groups.agg({**plain, **dict.fromkeys(FRACTIONS.values(), "mean")})
+    found["p95"] = groups["vibration_compressor"].quantile(0.95)
+    centred = frame["x"] - groups["x"].transform("mean")
+    keys = [frame["device_id"], frame["window"]]
+    spread = (centred**2).groupby(keys).sum()
+    for sensor, kinds in SENSORS.values():
+        if "slope" in kinds:
+            found[f"{sensor}_slope"] = (centred * frame[sensor]).groupby(keys).sum() / spread
+    return len(found)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Least CPU time of some rounds after a first one."""
+    work()
+    taken = []
+    for _ in range(ROUNDS):
+        begin = time.process_time()
+        work()
+        taken.append(time.process_time() - begin)
+    return min(taken)
+
+
+def main() -> None:
+    """Prints both figures and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=20_000)
+    devices = parser.parse_args().devices
+    table = readings(devices)
+    with tempfile.TemporaryDirectory() as folder:
+        hour = Path(folder) / "clean" / f"date={START:%Y-%m-%d}" / f"hour={START:%H}"
+        hour.mkdir(parents=True)
+        pq.write_table(table, hour / "part-0.parquet")
+        clean = Path(folder) / "clean"
+        ours = cpu_seconds(lambda: compute(VIEWS[0], clean, Path(folder) / "out"))
+    frame = table.to_pandas()
+    peer = cpu_seconds(lambda: with_pandas(frame))
+    rows = len(frame)
+    hours = timedelta(minutes=MINUTES) / timedelta(hours=1)
+    print(f"{devices:,} devices, {hours:g} h, {rows:,} readings, 15-minute windows")
+    print(f"firnline (DuckDB, read and written)  {ours:6.2f} CPU-s  {rows / ours / 1e6:5.2f} M/s")
+    print(f"pandas   (in memory)                 {peer:6.2f} CPU-s  {rows / peer / 1e6:5.2f} M/s")
+    print(f"pandas / firnline                    {peer / ours:6.2f}")
+
+
+if __name__ == "__main__":
+    main()

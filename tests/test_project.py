@@ -133,7 +133,9 @@ def test_every_cap_has_a_reason() -> None:
 
 
 def test_no_file_names_a_machine_or_a_host_of_packages() -> None:
-    words = re.compile(rb"(?<![\w.])/(?:home|root|Users)/\w|pypi[.]org|python[h]osted|registry[.]npm[j]s")
+    words = re.compile(
+        rb"(?<![\w.])/(?:home|root|Users)/\w|pypi[.]org|python[h]osted|registry[.]npm[j]s"
+    )
     itself = Path(__file__).resolve()
     found = [
         f"{name_of(path)}: {match[0].decode()}"

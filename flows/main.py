@@ -137,7 +137,8 @@ def _metrics(manifest: Ensemble, measured: Document) -> Document:
     figures: Document = {name: test[name] for name in ("f1", "far", "mar", "auc", "by_class")}
     figures["rows"] = test["rows"]
     if "later" in measured:
-        figures["later"] = {name: measured["later"][name] for name in ("f1", "far", "mar", "auc")}
+        later = measured["later"]
+        figures["later"] = {name: later[name] for name in ("f1", "far", "mar", "auc", "by_class")}
     if manifest.published is not None:
         everything: dict[str, Any] = {**test["flag_everything"], "auc": 0.5}
         ours = {name: test[name] for name in ("f1", "far", "mar", "auc")}

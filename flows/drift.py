@@ -7,9 +7,10 @@ from prefect import flow
 from firnline import wiring
 from firnline.evidence.drift import judge
 from firnline.workload import Workload, locate
+from flows.rows import divided
 from flows.shadow import shadow
 from flows.steps import Document, Results, Step, code, folder_of, run_step
-from flows.verdicts import publish
+from flows.verdicts import publish, summarise
 
 _CODE = (
     "firnline.adapters.evidently_drift",
@@ -38,7 +39,7 @@ def drift(ensemble: str, data: str | None = None, before: Results | None = None)
     def make(out: Path) -> Document:
         return _compare(workload, before, out)
 
-    step = Step(workload.name, "drift", inputs, "comparing features", make, _summary)
+    step = Step(workload.name, "drift", inputs, "comparing features", make, summarise)
     document = run_step(step)
     report = folder_of(document) / "drift.html"
     publish(workload.name, document["decision"], reused=document["reused"], report=report)
@@ -49,13 +50,10 @@ def _compare(workload: Workload, before: Results, out: Path) -> Document:
     import pyarrow.parquet as pq
 
     from firnline.adapters.evidently_drift import compare
-    from models.fit import load_frame
-    from models.split import split
 
     manifest = workload.manifest
     training_set = folder_of(before["features"]) / "training_set.parquet"
-    frame = load_frame(training_set, manifest.key, manifest.references())
-    parts = split(frame, manifest.split)
+    frame, parts = divided(manifest, before["features"])
     rows = pq.read_table(training_set)
     reference, current = out / "reference.parquet", out / "current.parquet"
     pq.write_table(rows.filter(parts.train), reference)
@@ -68,8 +66,3 @@ def _compare(workload: Workload, before: Results, out: Path) -> Document:
     )
     wiring.ledger().append(decision)
     return {"decision": decision.document()}
-
-
-def _summary(document: Document) -> str:
-    decision = document["decision"]
-    return f"{decision['verdict']}: {decision['reason']}"

@@ -14,6 +14,7 @@ from firnline.decision import Decision
 from firnline.digest import bytes_digest
 from firnline.evidence.scores import DecisionRule
 from firnline.workload import Workload, locate
+from flows.rows import divided
 from flows.steps import Document, Results, Step, code, folder_of, run_step
 from flows.train import train
 from flows.verdicts import publish
@@ -64,18 +65,14 @@ def _export(workload: Workload, before: Results, out: Path) -> Document:
     from edge.calibration import choose
     from edge.parity_run import enforce, gate, parity
     from edge.quantize import quantize
-    from models.fit import load_frame
-    from models.split import split
 
     manifest, trained = workload.manifest, before["train"]
-    training_set = folder_of(before["features"]) / "training_set.parquet"
-    frame = load_frame(training_set, manifest.key, manifest.references())
-    parts = split(frame, manifest.split)
+    frame, parts = divided(manifest, before["features"])
     float_model = (folder_of(trained) / "ensemble.onnx").read_bytes()
     held_out = frame.rows(parts.test)
     calibration = choose(frame.rows(parts.train), manifest.quantize.calibration_rows)
     int8_model = quantize(float_model, calibration.features, manifest.quantize).model
-    rule = DecisionRule(trained["output"], tuple(trained["classes"]), trained["threshold"])
+    rule = DecisionRule.of(trained)
     found = parity(float_model, int8_model, held_out.features, held_out.labels, rule)
     digests = {"float": bytes_digest(float_model), "int8": bytes_digest(int8_model)}
     decision = gate(

@@ -15,8 +15,9 @@ from firnline.evidence.scores import DecisionRule, known, rule_of
 from firnline.evidence.shadow import KIND, judge
 from firnline.workload import Workload, locate
 from flows.export import export
+from flows.rows import divided
 from flows.steps import Document, Results, Step, code, folder_of, run_step
-from flows.verdicts import publish
+from flows.verdicts import publish, summarise
 
 if TYPE_CHECKING:
     from models.recipe import Frame
@@ -63,7 +64,7 @@ def shadow(ensemble: str, data: str | None = None, before: Results | None = None
         wiring.ledger().append(decision)
         return {"decision": decision.document()}
 
-    step = Step(workload.name, "shadow", inputs, "scoring in shadow", make, _summary)
+    step = Step(workload.name, "shadow", inputs, "scoring in shadow", make, summarise)
     document = run_step(step)
     publish(workload.name, document["decision"], reused=document["reused"])
     return {**before, "shadow": document}
@@ -82,8 +83,6 @@ def live_bundle(ensemble: str) -> Document | None:
 
 def _judge(workload: Workload, before: Results, live: Document | None) -> Decision:
     from edge.parity_run import score
-    from models.fit import load_frame
-    from models.split import split
 
     manifest, trained = workload.manifest, before["train"]
     candidate = before["export"]["bundle"]
@@ -93,15 +92,10 @@ def _judge(workload: Workload, before: Results, live: Document | None) -> Decisi
         return Decision(KIND, manifest.name, "live", reason, ("SH0",), {"pairs": 0}, inputs)
     if not live and manifest.decide.baseline is None:
         return judge(manifest.name, None, inputs=inputs)
-    frame = load_frame(
-        folder_of(before["features"]) / "training_set.parquet",
-        manifest.key,
-        manifest.references(),
-    )
-    parts = split(frame, manifest.split)
+    frame, parts = divided(manifest, before["features"])
     unseen = frame.rows(parts.test | parts.later)
     model = (folder_of(before["export"]) / "bundle" / "int8.onnx").read_bytes()
-    rule = DecisionRule(trained["output"], tuple(trained["classes"]), trained["threshold"])
+    rule = DecisionRule.of(trained)
     flags = rule.decisions(rule.scores(score(model, unseen.features, rule.output)))
     if live:
         inputs["live"] = live["digest"]
@@ -140,8 +134,7 @@ def _live_flags(live: Document, before: Results, unseen: "Frame") -> Flags:
         )
     place = {name: number for number, name in enumerate(unseen.names)}
     columns = [place[name] for name in manifest["columns"]]
-    decide = manifest["decide"]
-    rule = DecisionRule(decide["output"], tuple(decide["classes"]), decide["threshold"])
+    rule = DecisionRule.of(manifest["decide"])
     model = (Path(live["folder"]) / "int8.onnx").read_bytes()
     features = np.ascontiguousarray(unseen.features[:, columns])
     return rule.decisions(rule.scores(score(model, features, rule.output)))
@@ -163,8 +156,3 @@ def _baseline_flags(
     rule = rule_of(decide, None)
     found = rule.decisions(rule.scores(score(model, unseen.features, output)))
     return found, f"the baseline {output} (nothing is live yet)"
-
-
-def _summary(document: Document) -> str:
-    decision = document["decision"]
-    return f"{decision['verdict']}: {decision['reason']}"

@@ -11,6 +11,7 @@ from firnline.digest import bytes_digest, digest, short
 from firnline.workload import Workload, locate
 from flows.features import features
 from flows.progress import reporter
+from flows.rows import divided
 from flows.steps import Document, Results, Step, code, folder_of, run_step
 
 if TYPE_CHECKING:
@@ -61,14 +62,11 @@ def train(ensemble: str, data: str | None = None, before: Results | None = None)
 
 def _fit(workload: Workload, computed: Document, out: Path) -> Document:
     from models.evaluate import evaluate
-    from models.fit import fit_ensemble, load_frame
+    from models.fit import fit_ensemble
     from models.float_onnx import merge
-    from models.split import split
 
     manifest = workload.manifest
-    training_set = folder_of(computed) / "training_set.parquet"
-    frame = load_frame(training_set, manifest.key, manifest.references())
-    parts = split(frame, manifest.split)
+    frame, parts = divided(manifest, computed)
     fitted = fit_ensemble(manifest, frame, parts)
     reporter().start("train", "measuring on held-out rows")
     stages = _stages(workload, computed, fitted, out)

@@ -6,6 +6,12 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 
+def summarise(document: dict[str, Any]) -> str:
+    """One line of a step that decided: the verdict and why."""
+    decision = document["decision"]
+    return f"{decision['verdict']}: {decision['reason']}"
+
+
 def publish(
     ensemble: str, decision: dict[str, Any], *, reused: bool, report: Path | None = None
 ) -> None:

@@ -11,7 +11,7 @@ from firnline.digest import file_digest
 from firnline.workload import Workload, locate
 from flows.drift import drift
 from flows.steps import Document, Results, Step, code, run_step
-from flows.verdicts import publish
+from flows.verdicts import publish, summarise
 
 _CODE = ("firnline.adapters.carbon_file", "firnline.carbon.series", "firnline.carbon.window")
 _IN_SNAPSHOT = "carbon_intensity.csv"
@@ -53,7 +53,7 @@ def window(ensemble: str, data: str | None = None, before: Results | None = None
         wiring.ledger().append(decision)
         return {"decision": decision.document()}
 
-    step = Step(workload.name, "window", inputs, "looking for a green window", make, _summary)
+    step = Step(workload.name, "window", inputs, "looking for a green window", make, summarise)
     document = run_step(step)
     publish(workload.name, document["decision"], reused=document["reused"])
     return {**before, "window": document}
@@ -69,8 +69,3 @@ def _source(workload: Workload) -> Path | None:
 def _next_hour(last: datetime) -> datetime:
     whole = last.replace(minute=0, second=0, microsecond=0)
     return whole if whole == last else whole + _HOUR
-
-
-def _summary(document: Document) -> str:
-    decision = document["decision"]
-    return f"{decision['verdict']}: {decision['reason']}"

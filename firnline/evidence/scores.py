@@ -26,6 +26,11 @@ class DecisionRule:
     classes: tuple[str, ...]
     threshold: float
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "DecisionRule":
+        """The rule that a training's document, or a bundle's `decide`, holds."""
+        return cls(document["output"], tuple(document["classes"]), float(document["threshold"]))
+
     @property
     def normal(self) -> str:
         """The label of a row without a fault."""

@@ -12,6 +12,8 @@ from firnline.errors import HandshakeError
 TIMESTAMP_COLUMN = "window_end"
 WINDOW_COLUMNS = ("window_start", TIMESTAMP_COLUMN)
 FEATURE_DTYPE = "float64"
+# Where a version's data lies, whatever the machine: the offline store knows the folder.
+DATA_SCHEME = "firnline://"
 
 _PARTITION_SECONDS = {"hour": 3_600, "day": 86_400}
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -37,6 +39,8 @@ class WindowView:
         transform: Ibis table of clean readings, this view -> Ibis table with the key,
             `window_start`, `window_end` and the features. A plain function of a module.
         partition: How many readings are read at once; `whole` when a window needs all.
+        snapshot: Digest that data.dvc gives the readings (md5), where the version stands for
+            these readings alone; None where it may be computed from any.
     """
 
     name: str
@@ -49,6 +53,7 @@ class WindowView:
     features: tuple[str, ...]
     transform: Callable[[Any, "WindowView"], Any]
     partition: Literal["hour", "day", "whole"] = "hour"
+    snapshot: str | None = None
 
     def __post_init__(self) -> None:
         """Check what a view must hold.
@@ -76,6 +81,11 @@ class WindowView:
         return f"{self.name}_v{self.version}"
 
     @property
+    def path(self) -> str:
+        """Where its data lies, on every machine: `firnline://device_window_v1`."""
+        return f"{DATA_SCHEME}{self.table}"
+
+    @property
     def lookback_seconds(self) -> int:
         """How far before a partition the readings of its first window begin."""
         return self.window_seconds - self.every_seconds
@@ -91,7 +101,8 @@ class WindowView:
         Raises:
             HandshakeError: FV2 when the transformation has no source to read.
         """
-        return {
+        data = {} if self.snapshot is None else {"snapshot": self.snapshot}
+        return data | {
             "name": self.name,
             "version": self.version,
             "entities": [{"name": self.entity, "key": self.key, "dtype": "string"}],
@@ -100,7 +111,12 @@ class WindowView:
             "window_seconds": self.window_seconds,
             "every_seconds": self.every_seconds,
             "partition": self.partition,
-            "source": {"kind": "parquet", "timestamp_column": TIMESTAMP_COLUMN, "mapping": {}},
+            "source": {
+                "kind": "parquet",
+                "path": self.path,
+                "timestamp_column": TIMESTAMP_COLUMN,
+                "mapping": {},
+            },
             "transformation": transformation(self.transform),
         }
 

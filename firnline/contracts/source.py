@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from firnline.digest import digest
 from firnline.errors import HandshakeError
 
 # A release of the platform must not give every feature in the field a new identity.
@@ -31,8 +32,8 @@ def transformation(function: Callable[..., Any]) -> dict[str, Any]:
 
     Returns:
         `root`: the function's name; `definitions`: a module's last name and the bound name, as
-        `transforms.window_features` -> its statements in order; `imports`: what it takes from
-        elsewhere, sorted.
+        `transforms.window_features` -> sha256 of its statements in order; `imports`: what it
+        takes from elsewhere, sorted.
 
     Raises:
         HandshakeError: FV2 when it is no such function.
@@ -65,7 +66,9 @@ def transformation(function: Callable[..., Any]) -> dict[str, Any]:
             label = f"{step[0].__name__.rpartition('.')[2]}.{step[1]}"
             definitions.setdefault(label, []).append(shape(statement))
             pending += [(step[0], loaded) for loaded in _loads(statement)]
-    return {"root": name, "definitions": definitions, "imports": sorted(imports)}
+    # Digests and not the trees themselves: a line of features.lock holds the whole record.
+    hashed = {label: digest(statements) for label, statements in sorted(definitions.items())}
+    return {"root": name, "definitions": hashed, "imports": sorted(imports)}
 
 
 def _imported(

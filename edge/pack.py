@@ -4,15 +4,19 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from firnline.contracts.breach import refuse
+from firnline.contracts.facts import document as facts_document
+from firnline.contracts.handshake import Facts, check
 from firnline.digest import digest, file_digest, tree_digest, tree_manifest
 from firnline.errors import DeliveryError
 
-FORMAT = "firnline-bundle/1"
+FORMAT = "firnline-bundle/2"
 MANIFEST = "bundle.json"
+MODEL = "int8.onnx"
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,20 @@ class StageRecord:
         recipe: `package.module:Class`.
         digest: Digest of the stage as a feature producer.
         onnx_sha256: Of the stage's own float graph.
-        upstream: `stage.output` it reads.
+        options: Keywords of its recipe.
+        features: Reference -> digest of the versions it reads.
+        upstream: `stage.output` -> digest of the stage it learned from.
+        training_set: sha256 of the training set it was fitted on.
     """
 
     name: str
     recipe: str
     digest: str
     onnx_sha256: str
-    upstream: tuple[str, ...]
+    options: Mapping[str, Any]
+    features: Mapping[str, str]
+    upstream: Mapping[str, str]
+    training_set: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Contents:
         decide: `output`, `classes`, `threshold`.
         parity: Decision document of the parity gate.
         calibration: `rows` and `note` of the calibration set.
+        facts: What the handshake is told of the ensemble.
         files: Name in the bundle -> its bytes, bundle.json aside.
         licence: SPDX expression of the bundle's contents.
     """
@@ -65,6 +76,7 @@ class Contents:
     decide: Mapping[str, Any]
     parity: Mapping[str, Any]
     calibration: Mapping[str, Any]
+    facts: Facts
     files: Mapping[str, bytes]
     licence: str = field(default="Apache-2.0")
 
@@ -80,7 +92,13 @@ def pack(out: Path, contents: Contents) -> str:
 
     Returns:
         The bundle's digest: sha256 over the names and sha256s of all its files.
+
+    Raises:
+        HandshakeError: H1 to H8, when the stages do not belong together; nothing is written.
     """
+    present = {stage.name for stage in contents.stages if stage_file(stage.name) in contents.files}
+    stages = tuple(stage for stage in contents.facts.stages if stage.name in present)
+    refuse(check(replace(contents.facts, stages=stages)), f"bundling {contents.name}")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -114,7 +132,7 @@ def verify(bundle: Path, expected: str | None = None) -> dict[str, Any]:
             are too many, D5 a path or a link leaves the folder, D6 the manifest was altered, D7
             an unknown format, D8 another bundle than expected.
     """
-    document = _manifest(bundle)
+    document = read_manifest(bundle)
     files = document["files"]
     for name in files:
         _safe(name)
@@ -167,7 +185,10 @@ def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:
                 "recipe": stage.recipe,
                 "digest": stage.digest,
                 "onnx": stage.onnx_sha256,
-                "upstream": list(stage.upstream),
+                "options": dict(stage.options),
+                "features": dict(stage.features),
+                "upstream": dict(stage.upstream),
+                "training_set": stage.training_set,
             }
             for stage in contents.stages
         ],
@@ -176,13 +197,28 @@ def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:
         "decide": dict(contents.decide),
         "parity": dict(contents.parity),
         "calibration": dict(contents.calibration),
+        "handshake": facts_document(contents.facts),
         "licence": contents.licence,
         "files": dict(files),
     }
     return {**body, "digest": digest(body)}
 
 
-def _manifest(bundle: Path) -> dict[str, Any]:
+def stage_file(name: str) -> str:
+    """Where a stage's own graph lies in a bundle.
+
+    Raises:
+        DeliveryError: D5, the name would leave the folder.
+    """
+    return str(_safe(f"stages/{name}.onnx"))
+
+
+def read_manifest(bundle: Path) -> dict[str, Any]:
+    """What bundle.json holds, once it has the digest it names; files are not looked at.
+
+    Raises:
+        DeliveryError: D1, D5, D6 or D7.
+    """
     path = bundle / MANIFEST
     if bundle.is_symlink() or path.is_symlink():
         raise _broken("D5", bundle, "the bundle or its manifest is a link")

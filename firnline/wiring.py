@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firnline.settings import Settings
@@ -14,8 +15,10 @@ from firnline.settings import Settings
 if TYPE_CHECKING:
     from firnline.adapters.artifact_store import ArtifactStore
     from firnline.adapters.feast_store import FeastStore
+    from firnline.adapters.feature_data import FeatureData
     from firnline.adapters.ledger_file import FileLedger
     from firnline.adapters.mlflow_registry import MlflowRegistry
+    from firnline.contracts.lock import Lock
 
 
 @cache
@@ -38,12 +41,37 @@ def ledger() -> FileLedger:
     return FileLedger(settings().state / "ledger")
 
 
+def lock() -> Lock:
+    """Every published feature version: those that ship, and the project's own."""
+    from firnline.adapters.lock_file import effective_lock
+
+    return effective_lock(settings().project)
+
+
+def outputs_lock() -> Path:
+    """The lock of what trained stages give."""
+    return settings().state / "features" / "outputs.lock"
+
+
+def feature_data() -> FeatureData:
+    """The partitions of every feature version, by content."""
+    from firnline.adapters.feature_data import FeatureData
+
+    return FeatureData(settings().state / "features" / "data")
+
+
 def feature_store() -> FeastStore:
-    """Feast on SQLite and DuckDB."""
+    """Feast on SQLite and DuckDB, guarded by the locks."""
     from firnline.adapters.feast_store import FeastStore
+    from firnline.adapters.lock_file import lock_files
 
     chosen = settings()
-    return FeastStore(chosen.state, memory_limit=chosen.memory_limit, threads=chosen.threads)
+    return FeastStore(
+        chosen.state,
+        locks=(*lock_files(chosen.project), outputs_lock()),
+        memory_limit=chosen.memory_limit,
+        threads=chosen.threads,
+    )
 
 
 def registry() -> MlflowRegistry:

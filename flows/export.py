@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from firnline.contracts.lock import Lock, render
 from numpy.typing import NDArray
 from prefect import flow
 
-from edge.pack import Contents, StageRecord, pack
+from edge.pack import Contents, StageRecord, pack, stage_file
 from firnline import wiring
+from firnline.contracts.facts import of_document
 from firnline.decision import Decision
 from firnline.digest import bytes_digest
 from firnline.evidence.scores import DecisionRule
@@ -84,6 +86,8 @@ def _export(workload: Workload, before: Results, out: Path) -> Document:
     wiring.ledger().append(decision)
     enforce(decision)
     files = {
+        **_graphs(folder_of(trained), trained),
+        "features.lock": _lock_lines(trained).encode(),
         "float.onnx": float_model,
         "int8.onnx": int8_model,
         "calibration.npy": _npy(calibration.features),
@@ -112,7 +116,7 @@ def _contents(
         manifest_digest=manifest.digest(),
         snapshot={"sha256": before["ingest"]["snapshot"], "dvc": before["ingest"]["dvc"]},
         features={
-            view["reference"]: {"label": view["label"], "digest": view["digest"]}
+            view["reference"]: {name: view[name] for name in ("label", "digest", "snapshot")}
             for view in before["features"]["views"]
         },
         training_set=before["features"]["training_set"],
@@ -122,7 +126,10 @@ def _contents(
                 recipe=stage["recipe"],
                 digest=stage["digest"],
                 onnx_sha256=stage["onnx"],
-                upstream=tuple(stage["upstream"]),
+                options=stage["options"],
+                features=stage["features"],
+                upstream=stage["upstream"],
+                training_set=stage["training_set"],
             )
             for stage in trained["stages"]
         ],
@@ -131,8 +138,21 @@ def _contents(
         decide={name: trained[name] for name in ("output", "classes", "threshold")},
         parity=decision.document(),
         calibration={"rows": len(calibration.features), "note": calibration.note},
+        facts=of_document(trained["facts"], "the training"),
         files=files,
     )
+
+
+def _graphs(folder: Path, trained: Document) -> dict[str, bytes]:
+    """Every stage's own graph, by its place in the bundle."""
+    names = [stage["name"] for stage in trained["stages"]]
+    return {stage_file(name): (folder / f"{name}.onnx").read_bytes() for name in names}
+
+
+def _lock_lines(trained: Document) -> str:
+    """The lock's lines for every feature version the ensemble reads."""
+    wanted = {name for stage in trained["stages"] for name in stage["features"]}
+    return render(Lock(tuple(line for line in wiring.lock() if line.reference in wanted)))
 
 
 def _npy(rows: NDArray[np.float32]) -> bytes:

@@ -7,9 +7,13 @@ from prefect import flow
 
 from firnline import wiring
 from firnline.adapters.artifact_store import write_atomically
+from firnline.contracts.breach import Breach, refuse
 from firnline.contracts.features import WindowView
+from firnline.decision import Decision
 from firnline.digest import file_digest, manifest_digest
+from firnline.errors import HandshakeError
 from firnline.workload import Workload, locate, views
+from flows.agree import agreed
 from flows.ingest import ingest
 from flows.progress import reporter
 from flows.steps import Document, Results, Step, code, folder_of, run_step
@@ -18,6 +22,7 @@ _CODE = (
     "firnline.adapters.duckdb_features",
     "firnline.adapters.feast_objects",
     "firnline.adapters.feast_store",
+    "firnline.adapters.feature_data",
     "firnline.adapters.partitions",
     "firnline.adapters.spine",
 )
@@ -38,7 +43,10 @@ def features(ensemble: str, data: str | None = None, before: Results | None = No
     before = before or ingest(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
     found = views(workload)
+    agreed(workload, found, "features")
     ingested = before["ingest"]
+    _same_readings(found, ingested)
+    restored = _damaged(workload, found)
     inputs = {
         "ingest": ingested["key"],
         "views": {view.reference: view.digest() for view in found},
@@ -51,6 +59,7 @@ def features(ensemble: str, data: str | None = None, before: Results | None = No
 
     step = Step(workload.name, "features", inputs, "computing features", make, _summary)
     document = run_step(step)
+    _restore(workload, found, document, restored)
     _publish(workload, found, document, datetime.fromisoformat(ingested["last"]))
     return {**before, "features": document}
 
@@ -62,6 +71,7 @@ def _compute(
     from firnline.adapters.duckdb_features import compute
 
     settings = wiring.settings()
+    data = wiring.feature_data()
     described: list[Document] = []
     for view in found:
         counts = compute(
@@ -80,6 +90,7 @@ def _compute(
                 "digest": view.digest(),
                 "windows": counts.windows,
                 "data": counts.digest,
+                "snapshot": data.commit(view.table, view.digest(), out / view.table).digest,
             }
         )
     primary = workload.manifest.references()[0]
@@ -87,9 +98,12 @@ def _compute(
     reporter().start("features", "joining the training set, point in time")
     rows_file, training_set = out / "spine.parquet", out / "training_set.parquet"
     spine.build(out / table, ingested / "labels.parquet", workload.manifest.key, rows_file)
-    _apply(workload, found, out)
+    _apply(workload, found)
     rows = wiring.feature_store().training_set(
-        rows_file, workload.manifest.references(), training_set
+        rows_file,
+        workload.manifest.references(),
+        training_set,
+        {view["reference"]: view["snapshot"] for view in described},
     )
     rows_file.unlink()
     return {
@@ -100,28 +114,82 @@ def _compute(
     }
 
 
-def _apply(workload: Workload, found: tuple[WindowView, ...], folder: Path) -> None:
-    identity = workload.manifest.ensemble
-    wiring.feature_store().apply(
-        identity.name,
-        identity.entity,
-        identity.key,
-        [(view, folder / view.table) for view in found],
-        {f"{identity.name}_{stage.name}": stage.features for stage in workload.manifest.stage},
+def _same_readings(found: tuple[WindowView, ...], ingested: Document) -> None:
+    """A version that stands for one snapshot of readings is computed from no other.
+
+    Raises:
+        HandshakeError: FV10 when there are other readings.
+    """
+    refuse(
+        [
+            Breach(
+                "FV10",
+                f"{view.reference} stands for the readings {view.snapshot}, these are "
+                f"{ingested['dvc']}",
+                f"view {view.reference}",
+                "take these readings back with dvc checkout, or make the view's next version",
+            )
+            for view in found
+            if view.snapshot is not None and view.snapshot != ingested["dvc"]
+        ],
+        "features",
     )
+
+
+def _apply(workload: Workload, found: tuple[WindowView, ...]) -> None:
+    identity = workload.manifest.ensemble
+    wiring.feature_store().apply(identity.entity, identity.key, found)
+
+
+def _damaged(workload: Workload, found: tuple[WindowView, ...]) -> list[str]:
+    """What is wrong with the newest data of the views, partition by partition; told and kept."""
+    data, damage = wiring.feature_data(), []
+    for view in found:
+        try:
+            newest = data.head(view.table)
+            if newest is not None:
+                data.files(newest)
+        except HandshakeError as error:
+            damage.append(str(error))
+    if damage:
+        wiring.ledger().append(
+            Decision(
+                kind="features",
+                subject=workload.name,
+                verdict="damaged",
+                reason="; ".join(damage),
+                rules=("P",),
+                numbers={"views": len(damage)},
+                inputs={view.reference: view.digest() for view in found},
+            )
+        )
+        reporter().start("features", f"restoring damaged data: {'; '.join(damage)}")
+    return damage
+
+
+def _restore(
+    workload: Workload, found: tuple[WindowView, ...], document: Document, damage: list[str]
+) -> None:
+    """Put back what was lost or altered, from the step's own windows; they are checked on use."""
+    data, folder = wiring.feature_data(), folder_of(document)
+    snapshots = {view["reference"]: view["snapshot"] for view in document["views"]}
+    for view in found:
+        newest = None if damage else data.head(view.table)
+        if newest is None or newest.digest != snapshots[view.reference]:
+            data.commit(view.table, view.digest(), folder / view.table)
 
 
 def _publish(
     workload: Workload, found: tuple[WindowView, ...], document: Document, last: datetime
 ) -> None:
-    """Point Feast at the artifact and bring the newest values into the online store."""
+    """Bring the newest values into the online store."""
     state = wiring.settings().state
     mark = state / "features" / f"{workload.name}.online"
     stores = (state / "feast" / "registry.db", state / "feast" / "online.db")
     if all(store.is_file() for store in stores) and _read(mark) == document["key"]:
         return
     reporter().start("features", "materialising the online store")
-    _apply(workload, found, folder_of(document))
+    _apply(workload, found)
     newest = last + max(timedelta(seconds=view.window_seconds) for view in found)
     wiring.feature_store().materialize(newest, workload.manifest.references())
     write_atomically(mark, str(document["key"]))

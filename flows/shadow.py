@@ -71,14 +71,25 @@ def shadow(ensemble: str, data: str | None = None, before: Results | None = None
 
 
 def live_bundle(ensemble: str) -> Document | None:
-    """The verified bundle that `firnline promote` made live: its manifest, folder and digest."""
-    from edge.pack import verify
+    """The bundle that `firnline promote` made live, loaded as a server does.
+
+    Returns:
+        Its manifest, folder and digest; None before the first promotion.
+
+    Raises:
+        HandshakeError: H0 to H8, it reads other features than are published here, or its stages
+            do not belong together.
+        DeliveryError: D1 to D8, it is not whole.
+    """
+    from edge.load import load
     from firnline.digest import tree_digest
 
     folder = wiring.settings().state / "live" / ensemble
     if not folder.is_dir():
         return None
-    return {"manifest": verify(folder), "folder": str(folder), "digest": tree_digest(folder)}
+    lock = {line.reference: line.digest for line in wiring.lock()}
+    loaded = load(folder, "server", lock=lock)
+    return {"manifest": loaded.manifest, "folder": str(folder), "digest": tree_digest(folder)}
 
 
 def _judge(workload: Workload, before: Results, live: Document | None) -> Decision:

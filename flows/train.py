@@ -1,46 +1,68 @@
-"""Step 3: training set -> two stages, out-of-fold between them -> MLflow."""
+"""Step 3: training set -> two stages, out-of-fold between them -> feature versions and MLflow."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import flow
 
 from firnline import wiring
-from firnline.contracts.ensemble import Ensemble
-from firnline.digest import bytes_digest, digest, short
-from firnline.workload import Workload, locate
+from firnline.contracts.breach import refuse
+from firnline.contracts.facts import document as facts_document
+from firnline.contracts.facts import of_document
+from firnline.contracts.facts import trained as with_training
+from firnline.contracts.handshake import Facts, check
+from firnline.contracts.stages import stage_digest
+from firnline.digest import bytes_digest, short
+from firnline.workload import Workload, locate, views
+from flows import outputs
+from flows.agree import agreed
 from flows.features import features
+from flows.kept import again, kept_stages, remember, remembered
 from flows.progress import reporter
+from flows.register import register
 from flows.rows import divided
-from flows.steps import Document, Results, Step, code, folder_of, run_step
-
-if TYPE_CHECKING:
-    from firnline.adapters.mlflow_registry import TrainingRun
+from flows.steps import Document, Results, Step, code, run_step
 
 _CODE = (
     "models.fit",
     "models.split",
     "models.evaluate",
     "models.float_onnx",
+    "models.kept",
     "models.mlp",
+    "firnline.adapters.stage_outputs",
     "firnline.evidence.scores",
 )
 
 
 @flow(name="train", validate_parameters=False)
-def train(ensemble: str, data: str | None = None, before: Results | None = None) -> Results:
-    """Train every stage and register the candidate.
+def train(
+    ensemble: str,
+    data: str | None = None,
+    before: Results | None = None,
+    only: list[str] | None = None,
+    chain: bool = True,
+) -> Results:
+    """Train stages, publish what they give as feature versions, and register the candidate.
 
     Args:
         ensemble: Name or folder of the ensemble.
         data: As for `ingest`; only used when `before` is not given.
         before: Results of the steps before; run, or reused, when not given.
+        only: Stages to train; the others stay as they were registered. All when not given.
+        chain: Train the stages that read a trained one as well.
 
     Raises:
-        HandshakeError: A recipe cannot be had, or does not do what its stage declares.
+        HandshakeError: H1 to H8 when stages would not belong together, among them every stage
+            that learned from another version of what it reads; a recipe cannot be had, or does
+            not do what its stage declares.
     """
     before = before or features(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
+    facts = agreed(workload, views(workload), "training")
+    training = again(workload.manifest, only, chain=chain)
+    last = remembered(workload.name) if only is not None else None
     computed = before["features"]
     inputs = {
         "training_set": computed["training_set"],
@@ -50,27 +72,56 @@ def train(ensemble: str, data: str | None = None, before: Results | None = None)
             packages=("numpy", "scikit-learn", "onnx", "onnxruntime"),
             folder=workload.folder,
         ),
+        "kept": {
+            stage["name"]: stage["digest"]
+            for stage in (last["stages"] if last else ())
+            if stage["name"] not in training
+        },
     }
 
     def make(out: Path) -> Document:
-        return _fit(workload, computed, out)
+        return _fit(workload, computed, Training(facts, training, last), out)
 
     step = Step(workload.name, "train", inputs, "training stages", make, _summary)
     document = run_step(step)
-    return {**before, "train": document, "register": _register(workload, before, document)}
+    published = _published(workload, document)
+    document = {**document, "outputs": published}
+    registered = register(workload, before, document)
+    remember(workload.name, document, published)
+    return {**before, "train": document, "register": registered}
 
 
-def _fit(workload: Workload, computed: Document, out: Path) -> Document:
+@dataclass(frozen=True)
+class Training:
+    """What a training is about.
+
+    Attributes:
+        facts: The ensemble as it is defined.
+        stages: Names of the stages to train.
+        last: The training that the others are kept from.
+    """
+
+    facts: Facts
+    stages: tuple[str, ...]
+    last: Document | None
+
+
+def _fit(workload: Workload, computed: Document, training: Training, out: Path) -> Document:
     from models.evaluate import evaluate
     from models.fit import fit_ensemble
-    from models.float_onnx import merge
+    from models.float_onnx import input_names, merge
 
     manifest = workload.manifest
     frame, parts = divided(manifest, computed)
-    fitted = fit_ensemble(manifest, frame, parts)
+    kept = kept_stages(manifest, training.stages, training.last, frame)
+    fitted = fit_ensemble(manifest, frame, parts, kept)
+    stages = _stages(workload, computed, fitted, training, out)
+    merged = merge(fitted.graphs())
+    facts = _facts(training, stages, input_names(merged))
+    refuse(check(facts), "training")
     reporter().start("train", "measuring on held-out rows")
-    stages = _stages(workload, computed, fitted, out)
-    (out / "ensemble.onnx").write_bytes(merge(fitted.graphs()))
+    (out / "ensemble.onnx").write_bytes(merged)
+    outputs.write(workload, fitted, frame, parts, out / "outputs")
     scores = {
         name: evaluate(fitted.rule, fitted.rule.scores(fitted.predict(chosen)), chosen.labels)
         for name, mask in (("test", parts.test), ("later", parts.later))
@@ -78,6 +129,7 @@ def _fit(workload: Workload, computed: Document, out: Path) -> Document:
     }
     return {
         "stages": stages,
+        "facts": facts_document(facts),
         "stage_metrics": _alone(workload, fitted, frame.rows(parts.test)),
         "columns": list(fitted.columns()),
         "threshold": fitted.rule.threshold,
@@ -85,42 +137,71 @@ def _fit(workload: Workload, computed: Document, out: Path) -> Document:
         "output": fitted.rule.output,
         "metrics": {name: found.document() for name, found in scores.items()},
         "rows": {"train": int(parts.train.sum()), "test": int(parts.test.sum())},
-        "float": bytes_digest((out / "ensemble.onnx").read_bytes()),
+        "float": bytes_digest(merged),
     }
 
 
-def _stages(workload: Workload, computed: Document, fitted: Any, out: Path) -> list[Document]:
-    """Write each stage's graph; its digest is over all that made it what it is."""
+def _stages(
+    workload: Workload, computed: Document, fitted: Any, training: Training, out: Path
+) -> list[Document]:
+    """Write each stage's graph, and say what it is; a kept stage is what it was."""
     views = {view["reference"]: view for view in computed["views"]}
+    before = {stage["name"]: stage for stage in (training.last or {"stages": ()})["stages"]}
     described: list[Document] = []
-    digests: dict[str, str] = {}
     for part in fitted.stages:
         stage, graph = part.stage, part.fitted.to_onnx()
         (out / f"{stage.name}.onnx").write_bytes(graph)
-        upstream = {name: digests[name.partition(".")[0]] for name in stage.upstream}
-        digests[stage.name] = digest(
-            {
-                "name": stage.name,
-                "recipe": stage.recipe,
-                "options": stage.options,
-                "onnx": bytes_digest(graph),
-                "features": {name: views[name]["digest"] for name in stage.features},
-                "upstream": upstream,
-                "training_set": computed["training_set"],
-            }
-        )
+        if stage.name not in training.stages:
+            described.append(before[stage.name])
+            continue
+        digests = {made["name"]: made["digest"] for made in described}
+        made_of = {
+            "name": stage.name,
+            "recipe": stage.recipe,
+            "options": stage.options,
+            "onnx": bytes_digest(graph),
+            "features": {name: views[name]["digest"] for name in stage.features},
+            "upstream": {name: digests[name.partition(".")[0]] for name in stage.upstream},
+            "training_set": computed["training_set"],
+        }
         described.append(
             {
-                "name": stage.name,
-                "digest": digests[stage.name],
-                "recipe": stage.recipe,
-                "onnx": bytes_digest(graph),
-                "features": [views[name]["label"] for name in stage.features],
-                "upstream": upstream,
+                **made_of,
+                "digest": stage_digest(**made_of),
+                "labels": [views[name]["label"] for name in stage.features],
                 "columns": list(part.columns),
             }
         )
     return described
+
+
+def _facts(training: Training, stages: list[Document], inputs: tuple[str, ...]) -> Facts:
+    """What is known now: of trained stages as they are defined, of kept ones as they were."""
+    last = training.last
+    before = of_document(last["facts"], "the last training").stages if last else ()
+    kept = {stage.name: stage for stage in before}
+    learned = {
+        stage["name"]: {name.partition(".")[0]: found for name, found in stage["upstream"].items()}
+        for stage in stages
+    }
+    digests = {stage["name"]: stage["digest"] for stage in stages}
+    facts = with_training(training.facts, digests, learned, inputs)
+    return replace(
+        facts,
+        stages=tuple(
+            stage if stage.name in training.stages else kept[stage.name] for stage in facts.stages
+        ),
+    )
+
+
+def _published(workload: Workload, trained: Document) -> Document:
+    """Publish what stages give, once a training; Feast is not even imported the second time."""
+    last = remembered(workload.name)
+    known = (wiring.settings().state / "feast" / "registry.db").is_file()
+    if last is not None and known and last["key"] == trained["key"]:
+        return dict(last["outputs"])
+    reporter().start("train", "publishing stage outputs")
+    return outputs.publish(workload, trained)
 
 
 def _alone(workload: Workload, fitted: Any, held_out: Any) -> Document:
@@ -138,92 +219,6 @@ def _alone(workload: Workload, fitted: Any, held_out: Any) -> Document:
         }
         for stage in workload.manifest.stage
     }
-
-
-def _register(workload: Workload, before: Results, trained: Document) -> Document:
-    """Keep the candidate in MLflow; the same candidate is kept once."""
-
-    def make(_out: Path) -> Document:
-        found = wiring.registry().register(_run(workload, before, trained))
-        return {"name": found.name, "version": found.version, "run_id": found.run_id}
-
-    inputs = {"train": trained["key"]}
-    step = Step(workload.name, "register", inputs, "registering", make, _registered)
-    if not (wiring.settings().state / "mlflow" / "mlflow.db").is_file():
-        # A registry that was removed has forgotten the candidate.
-        wiring.artifacts().discard(workload.name, step.name, step.key)
-    return run_step(step)
-
-
-def _run(workload: Workload, before: Results, trained: Document) -> "TrainingRun":
-    """Everything MLflow is told of a training."""
-    from firnline.adapters.mlflow_registry import Dataset, ModelRecord, TrainingRun
-    from models.float_onnx import proto
-
-    manifest, folder = workload.manifest, folder_of(trained)
-    widths = {
-        f"{s.name}.{output.name}": output.width for s in manifest.stage for output in s.outputs
-    }
-    stages = [
-        ModelRecord(
-            name=f"{manifest.name}-{stage.name}",
-            digest=found["digest"],
-            proto=proto((folder / f"{stage.name}.onnx").read_bytes()),
-            inputs=[
-                ("features", len(found["columns"])),
-                *((name, widths[name]) for name in stage.upstream),
-            ],
-            outputs=[(output.name, output.width) for output in stage.outputs],
-            tags={"features": ", ".join(found["features"]), "recipe": stage.recipe},
-        )
-        for stage, found in zip(manifest.stage, trained["stages"], strict=True)
-    ]
-    digests = {stage["name"]: stage["digest"] for stage in trained["stages"]}
-    ensemble = ModelRecord(
-        name=manifest.name,
-        digest=digest({"stages": digests, "float": trained["float"]}),
-        proto=proto((folder / "ensemble.onnx").read_bytes()),
-        inputs=[("features", len(trained["columns"]))],
-        outputs=list(widths.items()),
-        tags={f"stage.{name}": value for name, value in digests.items()},
-    )
-    ingested = before["ingest"]
-    return TrainingRun(
-        ensemble=ensemble,
-        stages=stages,
-        dataset=Dataset(
-            name=manifest.name,
-            source=f"data/{manifest.name}",
-            dvc=ingested["dvc"],
-            sha256=ingested["snapshot"],
-        ),
-        params=_params(manifest),
-        metrics=_metrics(trained["metrics"]),
-        tags={
-            "training_set": before["features"]["training_set"],
-            "features": ", ".join(view["label"] for view in before["features"]["views"]),
-        },
-    )
-
-
-def _params(manifest: Ensemble) -> dict[str, Any]:
-    """The manifest's settings, flat."""
-    params = {f"split.{name}": value for name, value in manifest.split.model_dump().items()}
-    for stage in manifest.stage:
-        params |= {f"{stage.name}.{name}": value for name, value in stage.options.items()}
-    return params
-
-
-def _metrics(measured: Document) -> dict[str, float | None]:
-    metrics: dict[str, float | None] = {}
-    for part, scores in measured.items():
-        metrics |= {f"{part}.{name}": scores[name] for name in ("auc", "f1", "far", "mar")}
-        metrics |= {f"{part}.auc.{name}": area for name, area in scores["by_class"].items()}
-    return metrics
-
-
-def _registered(document: Document) -> str:
-    return f"{document['name']} version {document['version']} in MLflow, alias candidate"
 
 
 def _summary(document: Document) -> str:

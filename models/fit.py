@@ -15,6 +15,7 @@ from firnline.contracts.features import parse_reference
 from firnline.errors import HandshakeError
 from firnline.evidence.scores import DecisionRule, rule_of
 from models.float_onnx import StageGraph, union_columns
+from models.kept import KeptStage
 from models.recipe import Fitted, FloatMatrix, Frame, Recipe
 from models.split import Mask, Parts, folds
 
@@ -115,7 +116,12 @@ def load_frame(training_set: Path, key: str, references: Sequence[str]) -> Frame
     )
 
 
-def fit_ensemble(manifest: Ensemble, frame: Frame, parts: Parts) -> FittedEnsemble:
+def fit_ensemble(
+    manifest: Ensemble,
+    frame: Frame,
+    parts: Parts,
+    kept: Mapping[str, KeptStage] | None = None,
+) -> FittedEnsemble:
     """Train every stage on training rows alone.
 
     A stage that others read is fitted once more for each fold, and its outputs for the fold's
@@ -130,6 +136,7 @@ def fit_ensemble(manifest: Ensemble, frame: Frame, parts: Parts) -> FittedEnsemb
         manifest: What to train.
         frame: All rows, with the columns of `manifest.references()`.
         parts: Which of them train.
+        kept: Stage -> what it was trained to before; these are not trained again.
 
     Raises:
         HandshakeError: M6 a recipe cannot be had, M7 its outputs are not those declared, M10 no
@@ -140,9 +147,15 @@ def fit_ensemble(manifest: Ensemble, frame: Frame, parts: Parts) -> FittedEnsemb
     stages = []
     with threadpool_limits(1):
         for stage in manifest.stage:
+            view = _view(frame, stage, out_of_fold)
+            if kept and stage.name in kept:
+                before = kept[stage.name]
+                if stage.name in read:
+                    out_of_fold |= before.outputs(stage.name, view)
+                stages.append(FittedStage(stage, view.names, before.fitted))
+                continue
             recipe = recipe_of(stage)
             rows = parts.train & _predicted(stage, out_of_fold)
-            view = _view(frame, stage, out_of_fold)
             if stage.name in read:
                 out_of_fold |= _out_of_fold(stage, recipe, view, rows, manifest)
             fitted = _fit(stage, recipe, view.rows(rows), manifest.split.seed)

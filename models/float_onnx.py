@@ -216,6 +216,13 @@ def run(model: bytes, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
+def input_names(model: bytes) -> tuple[str, ...]:
+    """Names of what a graph asks for, constants aside."""
+    graph = onnx.load_from_string(model).graph
+    constants = {constant.name for constant in graph.initializer}
+    return tuple(given.name for given in graph.input if given.name not in constants)
+
+
 def proto(model: bytes) -> Any:
     """The graph as an ONNX ModelProto, for tools that take nothing else."""
     return onnx.load_from_string(model)

@@ -1,12 +1,7 @@
-"""The newest computed features of each view, as the flow's last apply named them."""
+"""Where each version's data lies: the same place on every machine."""
 
-from pathlib import Path
-
-from firnline.adapters.feast_objects import computed_folder, source
+from firnline.adapters.feast_objects import source
 
 from .transforms import VIEWS
 
-STATE = Path(__file__).resolve().parents[2] / ".firnline"
-ENSEMBLE = "skab"
-
-SOURCES = {view.reference: source(view, computed_folder(STATE, ENSEMBLE, view)) for view in VIEWS}
+SOURCES = {view.reference: source(view) for view in VIEWS}

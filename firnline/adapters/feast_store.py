@@ -1,7 +1,5 @@
 """Feast holds the views: point-in-time training sets offline, newest values online."""
 
-import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -9,9 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from firnline.contracts.features import WindowView, parse_reference, table_name
+from firnline.adapters.artifact_store import locked, write_atomically
+from firnline.contracts.breach import refuse
+from firnline.contracts.features import parse_reference, table_name
+from firnline.contracts.handshake import Facts, check
+from firnline.contracts.lock import Versioned
+from firnline.digest import canonical_json, digest, short
 from firnline.errors import HandshakeError
 
 if TYPE_CHECKING:
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 ROW = "firnline_row"
 TIME = "event_timestamp"
+_OFFLINE = "firnline.adapters.feast_offline.store.FirnlineOfflineStore"
+_ONLINE = "firnline.adapters.feast_online.store.FirnlineOnlineStore"
+_PROVIDER = "firnline.adapters.feast_online.provider.FirnlineProvider"
 
 
 @dataclass(frozen=True)
@@ -27,76 +34,107 @@ class FeastStore:
     """The feature store of one state folder.
 
     Attributes:
-        state: Where the registry, the online store and the pointer files live.
+        state: Where the registry, the online store and the features' data live.
+        locks: Lock files whose versions are published.
         memory_limit: DuckDB's memory for joins, with its unit.
         threads: DuckDB's threads for joins.
         rows_at_once: Rows of a training set joined at once; bounds the memory.
     """
 
     state: Path
+    locks: tuple[Path, ...] = ()
     memory_limit: str = "1GB"
     threads: int = 2
-    rows_at_once: int = 50_000
+    rows_at_once: int = 250_000
 
-    def apply(
-        self,
-        ensemble: str,
-        entity: str,
-        key: str,
-        views: Sequence[tuple[WindowView, Path]],
-        services: Mapping[str, Sequence[str]],
-    ) -> None:
-        """Register views on their computed folders, then point `feast apply` at the same.
+    def apply(self, entity: str, key: str, versions: Sequence[Versioned]) -> None:
+        """Register versions as Feast views.
+
+        Args:
+            entity: What a row is about.
+            key: The entity's column.
+            versions: Window views or stage outputs.
 
         Raises:
-            HandshakeError: FV8 when a service names a view that is not among `views`.
+            HandshakeError: A G-code when one of them is published and would change.
         """
         from firnline.adapters import feast_objects
 
         about = feast_objects.entity(entity, key)
-        folders = {view.reference: str(folder.resolve()) for view, folder in views}
-        for name, references in services.items():
-            for reference in references:
-                if reference not in folders:
-                    raise _unknown(reference, f"service {name}")
-        built = {
-            view.reference: feast_objects.feature_view(
-                view, about, feast_objects.source(view, Path(folders[view.reference]))
-            )
-            for view, _ in views
-        }
-        stages = feast_objects.feature_services(services, built)
+        views = [feast_objects.feature_view(version, about) for version in versions]
         with _quiet():
-            self._store().apply([about, *built.values(), *stages.values()])
-        _write_json(
-            feast_objects.pointer_path(self.state, ensemble),
-            {
-                "ensemble": ensemble,
-                "views": folders,
-                "services": {name: list(references) for name, references in services.items()},
-            },
-        )
+            self._store().apply([about, *views])
 
-    def training_set(self, spine: Path, references: Sequence[str], out: Path) -> int:
+    def define(self, facts: Facts, reads: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Register a service a stage, if the stages belong together.
+
+        A service's name holds the versions it reads, so another choice of versions is another
+        service, and what a registered model reads never changes.
+
+        Args:
+            facts: What is known of the ensemble's stages.
+            reads: Stage -> references of the features and outputs it reads.
+
+        Returns:
+            Stage -> the service's name.
+
+        Raises:
+            HandshakeError: H1 to H8 when they do not; FV8 when a version is not registered.
+        """
+        from firnline.adapters import feast_objects
+
+        refuse(check(facts), "definition")
+        store = self._store()
+        names = {
+            stage: f"{facts.ensemble}_{stage}_{short(digest(list(references)))}"
+            for stage, references in reads.items()
+        }
+        with _quiet():
+            views = {
+                reference: self._view(store, reference)
+                for references in reads.values()
+                for reference in references
+            }
+            wanted = {names[stage]: references for stage, references in reads.items()}
+            store.apply(list(feast_objects.feature_services(wanted, views).values()))
+        path = feast_objects.services_path(self.state)
+        with locked(path.with_suffix(".flock")):
+            known = feast_objects.read_document(path)
+            known |= {
+                name: {"ensemble": facts.ensemble, "reads": list(references)}
+                for name, references in wanted.items()
+            }
+            write_atomically(path, canonical_json(known) + "\n")
+        return names
+
+    def training_set(
+        self,
+        spine: Path,
+        references: Sequence[str],
+        out: Path,
+        snapshots: Mapping[str, str] | None = None,
+    ) -> int:
         """Join each row with the newest window that had ended by then and is within its TTL.
 
         Args:
             spine: Parquet with the key, `event_timestamp` (UTC) and `label`.
-            references: Views as `name@vN`, in column order.
+            references: Versions as `name@vN`, in column order.
             out: Parquet to write: key, `event_timestamp`, `view__feature` float32, `label`;
                 the spine's rows in the spine's order.
+            snapshots: Reference -> digest of the data to read; the newest when not given.
 
         Returns:
             Rows written.
 
         Raises:
             HandshakeError: FV8 when a view is not registered, FV9 when Feast does not return
-                each row once.
+                each row once, a P-code when the data is not what was committed.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        store = self._store()
+        tables = {table_name(name): found for name, found in (snapshots or {}).items()}
+        store = self._store(tables)
         views = [self._view(store, reference) for reference in references]
         key = views[0].entity_columns[0].name
         wanted = [f"{view.name}:{field.name}" for view in views for field in view.features]
@@ -111,7 +149,7 @@ class FeastStore:
         )
         rows = pq.read_table(spine, columns=[key, TIME, "label"])
         partial = out.with_name(f".{out.name}")
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer, self._engine():
+        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for start in range(0, len(rows), self.rows_at_once):
                 chunk = rows.slice(start, self.rows_at_once)
                 joined = _join(store, chunk, wanted, names)
@@ -124,64 +162,45 @@ class FeastStore:
 
         Args:
             end: UTC; a window that ended more than its view's TTL earlier is left out.
-            views: Views as `name@vN`.
+            views: Versions as `name@vN`.
 
         Raises:
             HandshakeError: FV8 when a view is not registered.
         """
         store = self._store()
-        with self._engine():
-            for reference in views:
-                view = self._view(store, reference)
-                with _quiet():
-                    store.materialize(
-                        start_date=end - (view.ttl or timedelta(0)),
-                        end_date=end,
-                        feature_views=[view.name],
-                    )
+        for reference in views:
+            view = self._view(store, reference)
+            with _quiet():
+                store.materialize(
+                    start_date=end - (view.ttl or timedelta(0)),
+                    end_date=end,
+                    feature_views=[view.name],
+                )
 
-    def online(self, keys: Sequence[str], references: Sequence[str]) -> dict[str, list[Any]]:
-        """The newest materialised values.
-
-        Args:
-            keys: Entities by key.
-            references: Views as `name@vN`, in column order.
-
-        Returns:
-            The key's column and every `view__feature`, one value a key in the order given;
-            None where there is none.
-
-        Raises:
-            HandshakeError: FV8 when a view is not registered.
-        """
-        store = self._store()
-        views = [self._view(store, reference) for reference in references]
-        key = views[0].entity_columns[0].name
-        names = _column_names(references, views)
-        found = store.get_online_features(
-            features=[f"{view.name}:{field.name}" for view in views for field in view.features],
-            entity_rows=[{key: value} for value in keys],
-            full_feature_names=True,
-        ).to_dict()
-        # Feast's order of features differs from process to process, so each is taken by name.
-        return {key: list(found[key])} | {new: list(found[old]) for old, new in names.items()}
-
-    def _store(self) -> "FeatureStore":
+    def _store(self, snapshots: Mapping[str, str] | None = None) -> "FeatureStore":
         from feast import FeatureStore, RepoConfig
 
         from firnline.adapters.feast_objects import PROJECT
 
         folder = (self.state / "feast").resolve()
         folder.mkdir(parents=True, exist_ok=True)
+        locks = "".join(f"&firnline_lock={quote(str(path.resolve()))}" for path in self.locks)
         config = RepoConfig(
             project=PROJECT,
-            provider="local",
+            provider=_PROVIDER,
             registry={
                 "registry_type": "sql",
-                "path": f"sqlite:///{folder / 'registry.db'}",
+                "path": f"sqlite:///{folder / 'registry.db'}?plugin=firnline{locks}",
             },
-            online_store={"type": "sqlite", "path": str(folder / "online.db")},
-            offline_store={"type": "duckdb"},
+            online_store={"type": _ONLINE, "path": str(folder / "online.db")},
+            offline_store={
+                "type": _OFFLINE,
+                "data": str((self.state / "features" / "data").resolve()),
+                "snapshots": dict(snapshots or {}),
+                "memory_limit": self.memory_limit,
+                "threads": self.threads,
+                "temp_directory": str(folder / "spill"),
+            },
             entity_key_serialization_version=3,
             repo_path=folder,
         )
@@ -193,30 +212,12 @@ class FeastStore:
         try:
             return store.get_feature_view(table_name(reference))
         except FeatureViewNotFoundException as error:
-            raise _unknown(reference, "Feast's registry") from error
-
-    @contextmanager
-    def _engine(self) -> Iterator[None]:
-        """Feast takes Ibis's default backend; give it one with limits for the while."""
-        import ibis
-
-        before = ibis.options.default_backend
-        engine = ibis.duckdb.connect(
-            threads=self.threads,
-            memory_limit=self.memory_limit,
-            temp_directory=str(self.state / "feast" / "spill"),
-        )
-        # Timestamps come back in the session's zone, and windows are UTC.
-        engine.raw_sql("SET TimeZone='UTC'")
-        ibis.set_backend(engine)
-        try:
-            with warnings.catch_warnings():
-                # Ibis calls DuckDB by an old name, and Feast turns such warnings on.
-                warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
-                yield
-        finally:
-            ibis.options.default_backend = before
-            engine.disconnect()
+            raise HandshakeError(
+                "FV8",
+                found=f"{reference} is not a registered view",
+                where="Feast's registry",
+                mend="run the features step first, with the view among VIEWS of the feature module",
+            ) from error
 
 
 def _column_names(references: Sequence[str], views: Sequence["FeatureView"]) -> dict[str, str]:
@@ -238,35 +239,18 @@ def _join(
     found = store.get_historical_features(
         entity_df=numbered.to_pandas(), features=wanted, full_feature_names=True
     ).to_arrow()
-    found = found.sort_by(ROW)
-    if found[ROW].to_pylist() != list(range(len(chunk))):
+    if not np.array_equal(found[ROW].to_numpy(), np.arange(len(chunk))):
         raise HandshakeError(
             "FV9",
-            found=f"{len(found)} rows for {len(chunk)} of the spine",
+            found=f"{len(found)} rows, or another order, for {len(chunk)} of the spine",
             where="Feast's historical join",
-            mend="use Feast's duckdb offline store; see that no view holds a window twice",
+            mend="use firnline's offline store; see that no view holds a window twice",
         )
     return found.rename_columns([names.get(name, name) for name in found.column_names])
-
-
-def _unknown(reference: str, where: str) -> HandshakeError:
-    return HandshakeError(
-        "FV8",
-        found=f"{reference} is not a registered view",
-        where=where,
-        mend="run the features step first, with the view among VIEWS of the feature module",
-    )
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Feast prints its progress; a flow has its own log."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
         yield

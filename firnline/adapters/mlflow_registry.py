@@ -4,12 +4,14 @@ Everything goes through one client and run ids; MLflow's notion of an active run
 tracking address is left alone, as neither crosses into a Prefect task.
 """
 
+import json
 import logging
 import os
 import platform
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,10 @@ from firnline.adapters.registry_records import (
     Registration,
     TrainingRun,
 )
+from firnline.contracts.breach import refuse
+from firnline.contracts.facts import document, of_document
+from firnline.contracts.handshake import Facts, check
+from firnline.digest import canonical_json
 
 __all__ = [
     "Dataset",
@@ -33,7 +39,7 @@ __all__ = [
 ]
 
 CANDIDATE, LIVE = "candidate", "live"
-DIGEST = "firnline.digest"
+DIGEST, HANDSHAKE = "firnline.digest", "firnline.handshake"
 _DATASET_DIGEST_LENGTH = 36  # MLflow's limit: room for DVC's md5, not for a sha256.
 _TAG_LENGTH = 8000
 _MODEL_FOLDER = "model"
@@ -58,22 +64,36 @@ class MlflowRegistry:
         What is registered under the same digest is used again, so a run that was killed, or is
         repeated, ends with one version of everything. The ensemble comes last: where it stands,
         its stages do.
+
+        Raises:
+            HandshakeError: H1 to H8, the stages do not belong together; nothing is registered.
         """
+        refuse(check(run.facts), f"registering {run.ensemble.name}")
         client = self._client()
         before = self._find(run.ensemble)
         run_id = str(before.run_id) if before else self._run(run)
         stages = {stage.name: self._version(stage, run_id) for stage in run.stages}
-        number = int(before.version) if before else self._version(run.ensemble, run_id)
+        together = canonical_json(document(run.facts))
+        ensemble = replace(run.ensemble, tags={**run.ensemble.tags, HANDSHAKE: together})
+        number = int(before.version) if before else self._version(ensemble, run_id)
         client.set_registered_model_alias(run.ensemble.name, CANDIDATE, str(number))
         client.set_terminated(run_id, "FINISHED")
         return Registration(run.ensemble.name, number, run_id, stages, before is not None)
 
     def live(self, name: str) -> LiveModel | None:
-        """The live version of a registered model; None where none has been promoted."""
+        """The live version of a registered model; None where none has been promoted.
+
+        Raises:
+            HandshakeError: H0 to H8, its stages do not belong together; nothing is loaded.
+        """
         return self._aliased(name, LIVE)
 
     def candidate(self, name: str) -> LiveModel | None:
-        """The newest candidate of a registered model; None where none has been registered."""
+        """The newest candidate of a registered model; None where none has been registered.
+
+        Raises:
+            HandshakeError: H0 to H8, its stages do not belong together; nothing is loaded.
+        """
         return self._aliased(name, CANDIDATE)
 
     def promote(self, name: str, number: int) -> None:
@@ -89,6 +109,8 @@ class MlflowRegistry:
         if number is None:
             return None
         found = client.get_model_version(name, str(number))
+        where = f"loading {name} version {number}"
+        refuse(check(_facts(found.tags.get(HANDSHAKE), where)), where)
         with tempfile.TemporaryDirectory() as folder:
             copied = mlflow.artifacts.download_artifacts(
                 artifact_uri=found.source,
@@ -222,6 +244,14 @@ class MlflowRegistry:
 
     def _uri(self) -> str:
         return self._tracking_uri or f"sqlite:///{(self._folder / 'mlflow.db').resolve()}"
+
+
+def _facts(tag: str | None, where: str) -> Facts:
+    try:
+        found = json.loads(tag or "null")
+    except json.JSONDecodeError:
+        found = None
+    return of_document(found, where)
 
 
 def _signature(record: ModelRecord) -> Any:

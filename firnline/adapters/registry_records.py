@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from firnline.contracts.handshake import Facts
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -51,6 +53,7 @@ class TrainingRun:
         ensemble: The ensemble's own model.
         stages: One model a stage, in manifest order.
         dataset: What it was trained on.
+        facts: What the handshake is told of the ensemble.
         params: The manifest's settings, flat.
         metrics: Figures by name; those that are None are left out.
         tags: Further facts on the run.
@@ -59,6 +62,7 @@ class TrainingRun:
     ensemble: ModelRecord
     stages: Sequence[ModelRecord]
     dataset: Dataset
+    facts: Facts
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -1,14 +1,18 @@
-"""Checks of what is declared: contract, feature module, and rules H2 and H3 of the handshake."""
+"""Checks of what is declared: contract, feature module, and rules H1 to H3 of the handshake."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from firnline.checks.finding import Finding, Findings, no, ok
-from firnline.contracts.features import WindowView, parse_reference
+from firnline.checks.finding import Finding, Findings, no, ok, untried
+from firnline.contracts.breach import Breach
+from firnline.contracts.facts import of_manifest
+from firnline.contracts.features import WindowView
+from firnline.contracts.handshake import check as handshake
 from firnline.contracts.reading import ReadingContract
 from firnline.contracts.reading import load as load_contract
 from firnline.workload import Workload, views
 
-CONTRACT, FEATURES, VERSIONS, CLOCK = "contract", "features", "H2 one version", "H3 one clock"
+CONTRACT, FEATURES = "contract", "features"
+PUBLISHED, VERSIONS, CLOCK = "H1 published", "H2 one version", "H3 one clock"
 
 
 def contract_of(workload: Workload, findings: Findings) -> ReadingContract | None:
@@ -54,35 +58,45 @@ def entity_of(workload: Workload, view: WindowView) -> Finding:
     return ok(name, f"{view.entity}, by {view.key}")
 
 
-def one_version(workload: Workload) -> Finding:
-    """H2: one feature name has one version across the stages."""
-    versions: dict[str, set[int]] = {}
-    for reference in workload.manifest.references():
-        view, version = parse_reference(reference)
-        versions.setdefault(view, set()).add(version)
-    twice = {view: sorted(found) for view, found in versions.items() if len(found) > 1}
-    if not twice:
-        return ok(VERSIONS, ", ".join(workload.manifest.references()))
-    found = "; ".join(
-        f"{view} is read as {' and '.join(f'v{number}' for number in numbers)}"
-        for view, numbers in twice.items()
-    )
-    return no(VERSIONS, f"[H2] {found}", "let every stage read the same version")
+def agreement(
+    workload: Workload,
+    found: tuple[WindowView, ...],
+    lock: Mapping[str, str] | None,
+    findings: Findings,
+) -> None:
+    """The handshake of what is defined: H1 where there is a lock, H2 and H3.
+
+    Args:
+        workload: The ensemble.
+        found: The views its stages read.
+        lock: Published reference -> digest; None leaves H1 out.
+        findings: Where findings go.
+    """
+    digests = {view.reference: view.digest() for view in found}
+    facts = of_manifest(workload.manifest, found, digests if lock is None else lock)
+    breaches = handshake(facts)
+    if lock is not None:
+        findings.append(_published(found, lock, [b for b in breaches if b.code == "H1"]))
+    held = {VERSIONS: ", ".join(digests), CLOCK: f"every stage: {facts.stages[0].clock}"}
+    for name, told in held.items():
+        mine = [breach for breach in breaches if breach.code == name[:2]]
+        findings.append(_broken(name, mine) if mine else ok(name, told))
 
 
-def one_clock(workload: Workload, found: tuple[WindowView, ...]) -> Finding:
-    """H3: the first view of each stage, which paces it, has the same entity, key and windows."""
-    by_reference = {view.reference: view for view in found}
-    clocks: dict[tuple[Any, ...], list[str]] = {}
-    for stage in workload.manifest.stage:
-        view = by_reference[stage.features[0]]
-        clock = (view.entity, view.key, view.window_seconds, view.every_seconds)
-        clocks.setdefault(clock, []).append(stage.name)
-    told = [
-        f"{', '.join(stages)}: {entity} by {key}, {length} s every {every} s"
-        for (entity, key, length, every), stages in clocks.items()
-    ]
-    if len(clocks) == 1:
-        return ok(CLOCK, told[0])
-    mend = "list the view with the shared window first in every stage's features"
-    return no(CLOCK, f"[H3] {'; '.join(told)}", mend)
+def _published(
+    found: tuple[WindowView, ...], lock: Mapping[str, str], breaches: Sequence[Breach]
+) -> Finding:
+    """H1; a version that nobody has published yet may still be worked on."""
+    if not breaches:
+        return ok(PUBLISHED, ", ".join(view.label for view in found))
+    if any(lock.get(view.reference, view.digest()) != view.digest() for view in found):
+        return _broken(PUBLISHED, breaches)
+    new = ", ".join(view.reference for view in found if view.reference not in lock)
+    why = f"{new} is not in features.lock yet, so nothing is trained on it"
+    return untried(PUBLISHED, why, f"firnline lock add {new.replace(',', '')}")
+
+
+def _broken(name: str, breaches: Sequence[Breach]) -> Finding:
+    told = "; ".join(f"{breach.where}: {breach.found}" for breach in breaches)
+    mend = "; ".join(dict.fromkeys(breach.mend for breach in breaches))
+    return no(name, f"[{name[:2]}] {told}", mend)

@@ -1,7 +1,7 @@
 """All checks of an ensemble, in the order in which one rests on another."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,31 +22,35 @@ NORMAL = "normal"
 _FEWEST_ROWS = 10
 
 
-def check(ensemble: str, project: Path, tools: Tools) -> Findings:
+def check(
+    ensemble: str, project: Path, tools: Tools, lock: Mapping[str, str] | None = None
+) -> Findings:
     """Check an ensemble's manifest, contract, features, recipes and graphs.
 
     Args:
         ensemble: A name, or a path of a folder with an ensemble.toml.
         project: The project folder; its Python modules become importable.
         tools: What the checks need of the trees above them.
+        lock: Published reference -> digest; None leaves that question out.
     """
     findings = Findings()
     with findings.trying(MANIFEST, "docs/reference/manifest.md lists every field"):
         workload = locate(ensemble, project)
         names = ", ".join(stage.name for stage in workload.manifest.stage)
         findings.append(ok(MANIFEST, f"{workload.folder / 'ensemble.toml'}: stages {names}"))
-        _check(workload, tools, findings)
+        _check(workload, tools, lock, findings)
     return findings
 
 
-def _check(workload: Workload, tools: Tools, findings: Findings) -> None:
+def _check(
+    workload: Workload, tools: Tools, lock: Mapping[str, str] | None, findings: Findings
+) -> None:
     manifest = workload.manifest
     contract = declared.contract_of(workload, findings)
     views = declared.views_of(workload, findings)
-    findings.append(declared.one_version(workload))
     if views is not None:
         findings += [declared.entity_of(workload, view) for view in views]
-        findings.append(declared.one_clock(workload, views))
+        declared.agreement(workload, views, lock, findings)
     if contract is not None:
         whole.classes(manifest, contract, findings)
     recipes = [stages.recipe_of(stage, tools, findings) for stage in manifest.stage]

@@ -22,7 +22,8 @@ def check_ensemble(ensemble: str, *, as_json: bool) -> None:
     from firnline.checks.ensemble import check
 
     with threadpool_limits(1):
-        findings = check(ensemble, wiring.settings().project, tools())
+        lock = {line.reference: line.digest for line in wiring.lock()}
+        findings = check(ensemble, wiring.settings().project, tools(), lock)
     if as_json:
         listed = [asdict(finding) for finding in findings]
         print_json({"ensemble": ensemble, "good": findings.good, "findings": listed})

@@ -21,7 +21,7 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
     Raises:
         EvidenceError: E4 there is no candidate, E5 its shadow has not accepted it.
     """
-    from edge.pack import verify
+    from edge.load import load
 
     name = locate(ensemble, wiring.settings().project).name
     run = _last_run(name)
@@ -34,7 +34,7 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
             mend='gather more evidence, or firnline promote NAME --override "the reason"',
         )
     bundle = Path(run["bundle"]["path"])
-    verify(bundle, run["bundle"]["digest"])
+    load(bundle, "device", expected=run["bundle"]["digest"])
     _replace(bundle, wiring.settings().state / "live" / name)
     wiring.registry().promote(run["registered"]["name"], run["registered"]["version"])
     decision = Decision(

@@ -5,8 +5,9 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.markup import escape
 from rich.table import Table
@@ -20,25 +21,55 @@ from firnline.workload import locate
 
 def run_job(ensemble: str, data: Path | None, protocol: str | None, *, as_json: bool) -> None:
     """Run the flows in order; exit 1 with the failed step named when one fails."""
-    started = time.monotonic()
-    with RunProgress(quiet=as_json) as progress:
-        try:
-            document = _run(ensemble, data, protocol, progress)
-        except FirnlineError as error:
-            progress.__exit__()
-            _fail(error, progress.step, as_json=as_json)
-        except Exception as error:
-            progress.__exit__()
-            _fail(_unexpected(error, progress.step), progress.step, as_json=as_json)
-    document["seconds"] = round(time.monotonic() - started, 1)
+
+    def work(path: str | None) -> dict[str, Any]:
+        from flows.main import reproduce, run
+
+        return reproduce(ensemble, protocol, path) if protocol else run(ensemble, path)
+
+    document = flow_job(ensemble, data, work, as_json=as_json)
     if as_json:
         print_json(document)
     else:
         show_summary(document)
 
 
-def _run(
-    ensemble: str, data: Path | None, protocol: str | None, progress: RunProgress
+def flow_job(
+    ensemble: str,
+    data: Path | None,
+    work: Callable[[str | None], dict[str, Any]],
+    *,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Run a flow on a Prefect server of its own, with progress; exit 1 when it fails.
+
+    Args:
+        ensemble: Whose flow.
+        data: Raw readings, as the command was given them.
+        work: Imports and calls the flow, given the readings' absolute path.
+        as_json: Stay quiet, and print an error as JSON.
+
+    Returns:
+        What the flow gave, and the `seconds` it took.
+    """
+    started = time.monotonic()
+    with RunProgress(quiet=as_json) as progress:
+        try:
+            document = _served(ensemble, data, work, progress)
+        except FirnlineError as error:
+            progress.__exit__()
+            _fail(error, progress.step, as_json=as_json)
+        except Exception as error:
+            progress.__exit__()
+            _fail(_unexpected(error, progress.step), progress.step, as_json=as_json)
+    return {**document, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _served(
+    ensemble: str,
+    data: Path | None,
+    work: Callable[[str | None], dict[str, Any]],
+    progress: RunProgress,
 ) -> dict[str, Any]:
     path = str(data.expanduser().resolve()) if data else None
     _check_arguments(ensemble, path)
@@ -51,15 +82,12 @@ def _run(
     from flows.local_server import connected, local_server
 
     with local_server(wiring.settings().state) as server:
-        from flows.main import reproduce, run
         from flows.progress import reporting
 
         # A flow that fails is shown once, by us; Prefect's traceback would only repeat it.
         logging.getLogger("prefect").setLevel(logging.CRITICAL)
         with connected(server()), reporting(progress):
-            if protocol:
-                return reproduce(ensemble, protocol, path)
-            return run(ensemble, path)
+            return work(path)
 
 
 def _check_arguments(ensemble: str, data: str | None) -> None:
@@ -73,7 +101,7 @@ def _check_arguments(ensemble: str, data: str | None) -> None:
         matching(Path(data), contract.files.readings)
 
 
-def _fail(error: FirnlineError, step: str | None, *, as_json: bool) -> None:
+def _fail(error: FirnlineError, step: str | None, *, as_json: bool) -> NoReturn:
     if as_json:
         print_json({"error": {"step": step, **error.document()}})
     show_error(error, step)

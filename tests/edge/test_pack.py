@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edge.pack import Contents, StageRecord, pack, verify
+from firnline.contracts.handshake import Facts, StageFacts
 from firnline.digest import bytes_digest, digest, tree_digest
 from firnline.errors import DeliveryError
 
@@ -14,13 +15,24 @@ CONTENTS = Contents(
     snapshot={"sha256": "b" * 64, "dvc": "c" * 32 + ".dir"},
     features={"view@v1": {"label": "view@v1#dddddd", "digest": "d" * 64}},
     training_set="e" * 64,
-    stages=[StageRecord("first", "recipes:First", "f" * 64, "0" * 64, ("a.b",))],
+    stages=[
+        StageRecord(
+            "first", "recipes:First", "f" * 64, "0" * 64, {}, {"view@v1": "d" * 64}, {}, "e" * 64
+        )
+    ],
     columns=["view__a", "view__b"],
     outputs=["first.score"],
     decide={"output": "first.score", "classes": [], "threshold": 0.5},
     parity={"verdict": "accept"},
     calibration={"rows": 512, "note": ""},
-    files={"float.onnx": b"float", "int8.onnx": b"int8", "more/parity.json": b"{}"},
+    facts=Facts(
+        "small",
+        ("first",),
+        (StageFacts("first", {"view@v1": "d" * 64}, digest="f" * 64),),
+        {"view@v1": "d" * 64},
+        ("features",),
+    ),
+    files={"float.onnx": b"float", "int8.onnx": b"int8", "stages/first.onnx": b"first"},
 )
 
 
@@ -59,7 +71,7 @@ def test_packing_again_replaces_the_bundle_whole(bundle):
 
 def test_a_failed_packing_leaves_the_bundle_before(bundle):
     with pytest.raises(DeliveryError, match="D5"):
-        pack(bundle, replace(CONTENTS, files={"../evil": b""}))
+        pack(bundle, replace(CONTENTS, files={**CONTENTS.files, "../evil": b""}))
     verify(bundle)
     assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
 

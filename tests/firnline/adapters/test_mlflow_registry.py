@@ -4,7 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from firnline.adapters.mlflow_registry import Dataset, MlflowRegistry, ModelRecord, TrainingRun
+from firnline.adapters.mlflow_registry import (
+    HANDSHAKE,
+    Dataset,
+    MlflowRegistry,
+    ModelRecord,
+    TrainingRun,
+)
+from firnline.contracts.handshake import Columns, Facts, StageFacts
+from firnline.errors import HandshakeError
 from models.float_onnx import Graph, proto
 
 DVC = "0" * 32 + ".dir"
@@ -22,10 +30,30 @@ def record(name, digest, factor=1):
     return ModelRecord(name, digest * 64, proto(model(factor)), [("features", 3)], [("y", 2)], tags)
 
 
+READS = {"view@v1": "d" * 64}
+SCORE = Columns("float32", 2)
+FACTS = Facts(
+    "fleet",
+    ("encoder", "classifier"),
+    (
+        StageFacts("encoder", READS, outputs={"y": SCORE}, digest="b" * 64),
+        StageFacts(
+            "classifier",
+            READS,
+            upstream={"encoder.y": SCORE},
+            outputs={"y": SCORE},
+            digest="c" * 64,
+            learned_from={"encoder": "b" * 64},
+        ),
+    ),
+    READS,
+    ("features",),
+)
 RUN = TrainingRun(
     ensemble=record("fleet", "a"),
     stages=[record("fleet_encoder", "b"), record("fleet_classifier", "c")],
     dataset=Dataset("fleet", "data/fleet", DVC, "f" * 64),
+    facts=FACTS,
     params={"split.seed": 42},
     metrics={"test.auc": 0.9, "later.auc": None},
 )
@@ -106,3 +134,30 @@ def test_nothing_is_written_outside_the_state_folder(tmp_path, monkeypatch, stat
     registry.register(RUN)
     registry.candidate("fleet")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mixed_pair_is_not_registered(state, first):
+    encoder, classifier = FACTS.stages
+    mixed = replace(FACTS, stages=(replace(encoder, digest="e" * 64), classifier))
+    registry = MlflowRegistry(state)
+    with pytest.raises(HandshakeError) as caught:
+        registry.register(replace(RUN, ensemble=record("fleet", "9"), facts=mixed))
+    assert caught.value.code == "H5"
+    assert registry.candidate("fleet").version == first.version
+
+
+def test_a_model_without_a_sound_record_is_not_loaded(state, first):
+    registry = MlflowRegistry(state)
+    client = registry._client()
+    kept = client.get_model_version("fleet", str(first.version)).tags[HANDSHAKE]
+    for tag, code in (
+        ("{", "H0"),
+        (kept.replace("b" * 64, "e" * 64, 1), "H5"),
+        (kept.replace("d" * 64, "e" * 64, 1), "H1"),
+    ):
+        client.set_model_version_tag("fleet", str(first.version), HANDSHAKE, tag)
+        with pytest.raises(HandshakeError) as caught:
+            registry.candidate("fleet")
+        assert caught.value.code == code
+    client.set_model_version_tag("fleet", str(first.version), HANDSHAKE, kept)
+    assert registry.candidate("fleet").digest == "a" * 64

@@ -20,7 +20,7 @@ FAULTS = {
     "no_module": ("features", "[M8]"),
     "missing_view": ("features", "tank_window@v7"),
     "lambda_view": ("features", "[FV2]"),
-    "two_versions": ("H2 one version", "v1 and v2"),
+    "two_versions": ("H2 one version", "is read in 2 versions"),
     "two_clocks": ("H3 one clock", "3600 s"),
     "other_entity": ("view valve_window@v1: entity", "'valve'"),
     "unknown_sensor": ("view depth_window@v1: runs", "[FV5]"),

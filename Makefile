@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: setup demo test lint up down clean
+.PHONY: setup demo test lint up down clean bench-join
 
 setup: $(READY)
 
@@ -25,6 +25,9 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench-join: setup
+	@$(BIN)/python -m benchmarks.join
 
 up: setup
 	@$(BIN)/firnline up

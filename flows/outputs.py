@@ -121,7 +121,7 @@ def _versions(workload: Workload, trained: Document, known: Lock) -> dict[str, S
             fields=columns_of({output.name: output.width for output in stage.outputs}),
             ttl_seconds=_pace(trained),
             model=record["digest"],
-            reads={**record["reads"], **upstream},
+            reads={**record["features"], **upstream},
         )
     return versions
 

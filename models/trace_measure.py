@@ -1,7 +1,7 @@
-"""What each pair of a trace is worth on held-out rows, and what it does otherwise than its match."""
+"""What each pair of a trace is worth on held-out rows, and how far it is from its match."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +101,7 @@ def measure(versions: Versions, rows: Frame) -> tuple[Pair, ...]:
         versions: Both versions, trained.
         rows: Held-out rows; those without a label count for agreement alone.
     """
-    said = {
-        (up, down): Verdicts.of(versions.pair(up, down), rows) for up, down in PAIRS
-    }
+    said = {(up, down): Verdicts.of(versions.pair(up, down), rows) for up, down in PAIRS}
     return tuple(
         _pair(versions.pair(up, down), (up, down), said[up, down], said[down, down], rows)
         for up, down in PAIRS
@@ -136,10 +134,10 @@ def _pair(
 def _is_chance(ensemble: FittedEnsemble) -> bool:
     """The manifest declares scores in [0, 1]."""
     declared = ensemble.manifest.output(ensemble.rule.output).range
-    return declared is not None and 0 <= declared[0] and declared[1] <= 1
+    return declared is not None and declared[0] >= 0 and declared[1] <= 1
 
 
 def _same(mine: NDArray[np.intp] | None, match: NDArray[np.intp] | None) -> float | None:
     if mine is None or match is None:
         return None
-    return cast(float, float((mine == match).mean()))
+    return float((mine == match).mean())

@@ -72,7 +72,7 @@ class FeatureData:
         """
         home = self.root / table
         with locked(home / _LOCK):
-            shutil.rmtree(home / _SCRATCH, ignore_errors=True)
+            _tidy(home)
             log = whole_log(home)
             _same_version(home, log, view_digest)
             try:
@@ -81,7 +81,7 @@ class FeatureData:
                 raise_if_full(error, home / SNAPSHOTS)
                 raise
             finally:
-                shutil.rmtree(home / _SCRATCH, ignore_errors=True)
+                _tidy(home)
 
     def snapshot(self, table: str, digest: str) -> Snapshot:
         """A snapshot by its digest, old or new.
@@ -177,6 +177,14 @@ def _newest(
         if required:
             raise
         return None
+
+
+def _tidy(home: Path) -> None:
+    """Remove what a commit, or one that was killed, did not finish."""
+    shutil.rmtree(home / _SCRATCH, ignore_errors=True)
+    for folder in (home, home / SNAPSHOTS):
+        for partial in folder.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
 
 
 def _same_version(home: Path, log: Log, view: str) -> None:

@@ -115,7 +115,7 @@ def append(
 
 def point(table: Path, log: Log) -> None:
     """Let HEAD name the last commit."""
-    if log.newest:
+    if log.newest and _head(table) != _pointer(log.newest):
         write_atomically(table / HEAD, _pointer(log.newest))
         synced(table)
 
@@ -131,7 +131,9 @@ def trusted(table: Path, log: Log) -> Log:
     if log.broken is not None:
         raise _untrue(table / LOG, f"line {log.broken} is not what was written")
     text = _head(table)
-    if text in map(_pointer, log.entries[-2:]) or (text is None and len(log.entries) < 2):
+    if text in [_pointer(entry) for entry in log.entries[-2:]] or (
+        text is None and len(log.entries) < 2
+    ):
         return log
     told = "is missing" if text is None else f"names {text[:16]!r}"
     ends = log.newest.snapshot[:16] if log.newest else "nothing"

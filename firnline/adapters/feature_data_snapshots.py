@@ -1,4 +1,4 @@
-"""A snapshot: which partitions were a version's data at one time, in a manifest named by its bytes."""
+"""A snapshot: the partitions a version's data had at one time, in a manifest named by its bytes."""
 
 import json
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ import os
 import platform
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from firnline.adapters.registry_records import (
 from firnline.contracts.breach import refuse
 from firnline.contracts.facts import document, of_document
 from firnline.contracts.handshake import Facts, check
-from firnline.digest import canonical_json
+from firnline.digest import canonical_json, short
 
 __all__ = [
     "Dataset",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 CANDIDATE, LIVE = "candidate", "live"
-DIGEST, HANDSHAKE = "firnline.digest", "firnline.handshake"
+DIGEST, HANDSHAKE, TRACE = "firnline.digest", "firnline.handshake", "firnline.trace"
 _DATASET_DIGEST_LENGTH = 36  # MLflow's limit: room for DVC's md5, not for a sha256.
 _TAG_LENGTH = 8000
 _MODEL_FOLDER = "model"
@@ -99,6 +99,48 @@ class MlflowRegistry:
     def promote(self, name: str, number: int) -> None:
         """Make a version the live one; the one before keeps its number and can come back."""
         self._client().set_registered_model_alias(name, LIVE, str(number))
+
+    def log_trace(
+        self,
+        name: str,
+        key: str,
+        *,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        folder: Path,
+    ) -> str:
+        """Log a trace as a run of its own, once; one that was killed while it logged goes on.
+
+        Args:
+            name: The ensemble, whose experiment it is.
+            key: Digest of all that went into the trace.
+            metrics: Figures by name.
+            tags: Further facts on the run.
+            folder: Its files, kept with the run.
+
+        Returns:
+            The run's id.
+        """
+        from mlflow.entities import Metric, RunTag
+
+        client = self._client()
+        experiment = self._experiment(name)
+        known = client.search_runs([experiment], f"tags.`{TRACE}` = '{key}'")
+        run = known[0] if known else client.create_run(
+            experiment, run_name=f"{name} trace {short(key)}", tags={TRACE: key}
+        )  # fmt: skip
+        run_id = str(run.info.run_id)
+        if run.info.status == "FINISHED":
+            return run_id
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in sorted(metrics.items())],
+            tags=[RunTag(name, value[:_TAG_LENGTH]) for name, value in sorted(tags.items())],
+        )
+        client.log_artifacts(run_id, str(folder))
+        client.set_terminated(run_id, "FINISHED")
+        return run_id
 
     def _aliased(self, name: str, alias: str) -> LiveModel | None:
         import mlflow.artifacts

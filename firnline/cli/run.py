@@ -82,6 +82,7 @@ def _served(
     from flows.local_server import connected, local_server
 
     with local_server(wiring.settings().state) as server:
+        import flows.steps  # noqa: F401  (Prefect sets up its logging when a flow is imported)
         from flows.progress import reporting
 
         # A flow that fails is shown once, by us; Prefect's traceback would only repeat it.

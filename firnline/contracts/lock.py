@@ -29,6 +29,7 @@ from firnline.contracts.lock_lines import (
     parse,
     render,
     stands_under,
+    tidied,
 )
 from firnline.digest import short
 
@@ -40,12 +41,15 @@ __all__ = [
     "appended",
     "changed",
     "differences",
+    "disagreements",
     "examine",
     "joined",
     "line_of",
     "next_version",
     "parse",
     "render",
+    "tidied",
+    "union",
 ]
 
 
@@ -103,15 +107,31 @@ def joined(locks: Mapping[str, Lock]) -> Lock:
     Raises:
         HandshakeError: L1 when two disagree on a version, every one at once.
     """
+    refuse(disagreements(locks), "the feature lock")
+    return union(locks.values())
+
+
+def disagreements(locks: Mapping[str, Lock]) -> list[Breach]:
+    """L1 for every version that a later file holds with another digest than an earlier one.
+
+    Args:
+        locks: Name of a file -> what it holds; an earlier one was published first.
+    """
+    known = union(locks.values())
+    return [
+        changed(published, line, known, where)
+        for where, lock in locks.items()
+        for line in lock
+        if (published := known.get(line.reference)) and published.digest != line.digest
+    ]
+
+
+def union(locks: Iterable[Lock]) -> Lock:
+    """Every version once, as the first lock that holds it has it."""
     lines: dict[str, Line] = {}
-    breaches = []
-    for where, lock in locks.items():
+    for lock in locks:
         for line in lock:
-            published = lines.setdefault(line.reference, line)
-            if published.digest != line.digest:
-                known = Lock(tuple(each for held in locks.values() for each in held))
-                breaches.append(changed(published, line, known, where))
-    refuse(breaches, "the feature lock")
+            lines.setdefault(line.reference, line)
     return Lock(in_order(lines.values()))
 
 
@@ -125,7 +145,7 @@ def appended(base: Lock, now: Lock, where: str, fork: Lock | None = None) -> lis
         fork: What was published where `now` and `base` parted, when `base` has moved on since;
             what it gained after that is not missed.
     """
-    known = Lock(tuple({line.reference: line for line in (*now, *base)}.values()))
+    known = union((now, base))
     breaches = []
     for line in base:
         found = now.get(line.reference)

@@ -131,6 +131,24 @@ def parse(text: str, where: str) -> Lock:
     return lock
 
 
+def tidied(text: str) -> str:
+    """The text with its lines sorted and each once, as a union of two branches may leave them.
+
+    Lines are only moved: what is wrong inside of one stays, for `examine` to find.
+    """
+    head, numbered = _split(text)
+    lines = sorted(dict.fromkeys(written for _, written in numbered), key=_place)
+    return head + "".join(f"{written}\n" for written in lines)
+
+
+def _place(written: str) -> tuple[str, int]:
+    reference = written.partition(" ")[0]
+    try:
+        return parse_reference(reference)
+    except HandshakeError:
+        return reference, 0
+
+
 def render(lock: Lock) -> str:
     """The file of a lock: the same bytes for the same versions, in whatever order they came."""
     return lock.head + "".join(f"{line.text()}\n" for line in in_order(lock.lines))

@@ -6,6 +6,7 @@ difference of the placement values of two scores (DeLong et al. 1988, Biometrics
 resampling, nothing drawn at random.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,7 +77,7 @@ def auc_difference(
         + below_in / (below_in - 1) * (below @ below) / negatives**2
         + 2 * count / (count - 1) * (above @ below) / (positives * negatives)
     )
-    reach = _NORMAL_95 * float(np.sqrt(max(variance, 0.0)))
+    reach = _NORMAL_95 * math.sqrt(max(float(variance), 0.0))
     return Difference(change, change - reach, change + reach)
 
 

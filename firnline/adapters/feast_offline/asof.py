@@ -173,9 +173,9 @@ def resolve(places: Spine, newest: Newest, ttl: int | None, known_late: bool = F
     """
     winners = np.flatnonzero(newest.row != NO_ROW)
     by_age = winners
-    if known_late and newest.created is not None:
-        # Equal in both are known from the same time on, so they met at one place.
-        by_age = winners[np.lexsort((newest.created[winners], newest.time[winners]))]
+    if known_late:
+        # Of one time, what was known later was created later, so places break the ties.
+        by_age = winners[np.argsort(newest.time[winners], kind="stable")]
     rank = np.zeros(len(places.key), np.int64)
     rank[by_age] = np.arange(1, len(by_age) + 1)
     # The key leads, so that nothing is carried from one key to the next.

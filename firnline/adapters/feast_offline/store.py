@@ -24,6 +24,7 @@ from pydantic import Field, PositiveInt
 from firnline.adapters.feast_offline import entity_rows, join, parquet, sources, write
 from firnline.adapters.feast_offline.job import Retrieval
 from firnline.adapters.feast_offline.times import LATEST, span_nanoseconds
+from firnline.digest import short
 from firnline.errors import HandshakeError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,7 +94,7 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
             end_date: Without entity rows, the time to join as of; now by default.
 
         Raises:
-            HandshakeError: O1 to O8 when configuration, sources and entity rows do not fit.
+            HandshakeError: O1 to O10 when configuration, sources and entity rows do not fit.
         """
         place = _place(config)
         views = _views(feature_views, feature_refs, full_feature_names, place)
@@ -292,11 +293,13 @@ def _views(
         key_names = [item.name for item in view.entity_columns if item.name != DUMMY_ENTITY_ID]
         created = source.created_timestamp_column
         ttl = view.ttl or timedelta(0)
+        pinned = sources.resolve(source, place)
+        _same_version(view, pinned)
         found.append(
             join.View(
                 join.Rows(
                     view.name,
-                    sources.resolve(source, place),
+                    pinned,
                     tuple(raw.get(name, name) for name in key_names),
                     raw.get(source.timestamp_field, source.timestamp_field),
                     raw.get(created, created) or None,
@@ -307,6 +310,19 @@ def _views(
             )
         )
     return found
+
+
+def _same_version(view: Any, source: sources.Source) -> None:
+    """Data and definition carry the digest of the version; a view without a tag says nothing."""
+    tagged = view.tags.get("digest")
+    if source.snapshot is None or tagged in (None, source.snapshot.view):
+        return
+    raise HandshakeError(
+        "O10",
+        found=f"the view is #{short(tagged)}, its data is of #{short(source.snapshot.view)}",
+        where=f"view {view.name}, snapshot {short(source.snapshot.digest)}",
+        mend="compute the version's data again, or apply the definition that the data is of",
+    )
 
 
 def _pull(

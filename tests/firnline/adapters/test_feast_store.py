@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import subprocess
@@ -19,15 +18,15 @@ from feature_repo.refrigeration.transforms import VIEWS
 from firnline.adapters import spine
 from firnline.adapters.duckdb_features import compute
 from firnline.adapters.feast_store import FeastStore
+from firnline.adapters.feature_data import FeatureData
+from firnline.contracts.handshake import Facts, StageFacts
 from firnline.errors import HandshakeError
 from tests.resources import clean_readings
 
 ROOT = Path(__file__).parents[3]
 REFERENCES = tuple(view.reference for view in VIEWS)
-SERVICES = {
-    "refrigeration_encoder": REFERENCES[:1],
-    "refrigeration_classifier": REFERENCES,
-}
+LOCK = {view.reference: view.digest() for view in VIEWS}
+READS = {"encoder": REFERENCES[:1], "classifier": REFERENCES}
 UTC_TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -47,9 +46,22 @@ def store(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield store
 
 
-def apply(store: FeastStore, features: Path) -> None:
-    views = [(view, features / view.table) for view in VIEWS]
-    store.apply("refrigeration", "device", "device_id", views, SERVICES)
+def apply(store: FeastStore, features: Path) -> dict[str, str]:
+    """Commit what was computed and register it; the snapshots by reference."""
+    data = FeatureData(store.state / "features" / "data")
+    store.apply("device", "device_id", VIEWS)
+    return {
+        view.reference: data.commit(view.table, view.digest(), features / view.table).digest
+        for view in VIEWS
+    }
+
+
+def facts(**digests: str) -> Facts:
+    stages = tuple(
+        StageFacts(name, {reference: LOCK[reference] for reference in references})
+        for name, references in READS.items()
+    )
+    return Facts("fleet", tuple(READS), stages, {**LOCK, **digests})
 
 
 def offline(features: Path, table: str) -> list[dict[str, Any]]:
@@ -168,7 +180,7 @@ def test_online_equals_the_last_offline_row(store: FeastStore, features: Path) -
     end = clean_readings.at(hours=4, minutes=10)
     store.materialize(end, REFERENCES)
     keys = ["REF-002", "REF-000", "REF-001", "REF-404"]
-    found = store.online(keys, REFERENCES)
+    found = store.online(keys, REFERENCES, LOCK)
     wanted = [f"{view.name}__{feature}" for view in VIEWS for feature in view.features]
     assert list(found) == ["device_id", *wanted]
     assert found["device_id"] == keys
@@ -181,23 +193,76 @@ def test_online_equals_the_last_offline_row(store: FeastStore, features: Path) -
                 assert value == (last[feature] if last else None)
 
 
-def test_a_service_a_stage_and_a_pointer(store: FeastStore, features: Path) -> None:
+def test_a_service_a_choice_of_versions(store: FeastStore) -> None:
+    names = store.define(facts(), READS)
+    assert names == store.define(facts(), READS)
     registered = store._store()
     services = {service.name: service for service in registered.list_feature_services()}
     assert {
-        name: [projection.name for projection in service.feature_view_projections]
-        for name, service in services.items()
+        name: [projection.name for projection in services[name].feature_view_projections]
+        for name in names.values()
     } == {
-        "refrigeration_encoder": ["device_window_v1"],
-        "refrigeration_classifier": ["device_window_v1", "device_hour_v1"],
+        names["encoder"]: ["device_window_v1"],
+        names["classifier"]: ["device_window_v1", "device_hour_v1"],
     }
     view = registered.get_feature_view("device_hour_v1")
     assert view.tags == {"reference": "device_hour@v1", "digest": VIEWS[1].digest()}
-    pointer = json.loads((store.state / "features" / "refrigeration.json").read_text())
-    assert pointer["views"]["device_hour@v1"] == str(features / "device_hour_v1")
+    assert view.batch_source.path == "firnline://device_hour_v1"
+    # Another choice is another service, and the first one stays.
+    other = store.define(facts(), {"encoder": REFERENCES[1:]})
+    assert other["encoder"] != names["encoder"]
+    known = {service.name for service in store._store().list_feature_services()}
+    assert {other["encoder"], *names.values()} <= known
 
 
-@pytest.mark.parametrize("call", ["training_set", "materialize", "online", "apply"])
+def test_stages_that_do_not_belong_together_get_no_service(store: FeastStore) -> None:
+    before = [service.name for service in store._store().list_feature_services()]
+    with pytest.raises(HandshakeError) as caught:
+        store.define(facts(**{REFERENCES[0]: "0" * 64}), {"encoder": REFERENCES})
+    assert caught.value.code == "H1" and "definition" in caught.value.where
+    assert [service.name for service in store._store().list_feature_services()] == before
+
+
+def test_a_training_set_reads_the_snapshot_it_names(features: Path, tmp_path: Path) -> None:
+    store = FeastStore(tmp_path / "state")
+    first = apply(store, features)
+    spine_file = write_spine(tmp_path / "spine", scattered())
+    store.training_set(spine_file, REFERENCES, tmp_path / "before", first)
+    readings = clean_readings.readings(hours=6)
+    place = readings.schema.get_field_index("temperature_evaporator")
+    late = readings.set_column(
+        place, "temperature_evaporator", pc.add(readings["temperature_evaporator"], 1.0)
+    )
+    clean = clean_readings.write(late, tmp_path / "clean")
+    for view in VIEWS:
+        compute(view, clean, tmp_path)
+    second = apply(store, tmp_path)
+    assert set(first.values()).isdisjoint(second.values())
+    for name, snapshots in (("newest", None), ("second", second), ("again", first)):
+        store.training_set(spine_file, REFERENCES, tmp_path / name, snapshots)
+    before, newest, named, again = (
+        (tmp_path / name).read_bytes() for name in ("before", "newest", "second", "again")
+    )
+    assert again == before != newest == named
+
+
+def test_damaged_data_is_named_before_a_row_is_joined(features: Path, tmp_path: Path) -> None:
+    store = FeastStore(tmp_path / "state")
+    apply(store, features)
+    table = store.state / "features" / "data" / "device_window_v1"
+    part = sorted((table / "parts").rglob("*.parquet"))[2]
+    part.chmod(0o644)
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(HandshakeError) as caught:
+        store.training_set(
+            write_spine(tmp_path / "spine", scattered()), REFERENCES, tmp_path / "out"
+        )
+    assert caught.value.code.startswith("P")
+    assert part.name.partition(".")[0] in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("call", ["training_set", "materialize", "online", "define"])
 def test_a_view_nobody_registered(
     call: str, store: FeastStore, features: Path, tmp_path: Path
 ) -> None:
@@ -207,8 +272,8 @@ def test_a_view_nobody_registered(
             write_spine(tmp_path / "spine", scattered(2)), unknown, tmp_path / "out"
         ),
         "materialize": lambda: store.materialize(clean_readings.START, unknown),
-        "online": lambda: store.online(["REF-000"], unknown),
-        "apply": lambda: store.apply("pumps", "device", "device_id", [], {"pumps_a": unknown}),
+        "online": lambda: store.online(["REF-000"], unknown, {unknown[0]: "0" * 64}),
+        "define": lambda: store.define(facts(), {"encoder": unknown}),
     }
     with pytest.raises(HandshakeError) as caught:
         calls[call]()
@@ -217,16 +282,16 @@ def test_a_view_nobody_registered(
 
 
 def test_feast_apply_gives_the_same_objects(features: Path, tmp_path: Path) -> None:
-    shutil.copytree(
-        ROOT / "feature_repo" / "refrigeration", tmp_path / "feature_repo" / "refrigeration"
-    )
-    shutil.copy(ROOT / "feature_repo" / "feature_store.yaml", tmp_path / "feature_repo")
+    for name in ("refrigeration", "feature_store.yaml", "features.lock"):
+        place = ROOT / "feature_repo" / name
+        copy = shutil.copytree if place.is_dir() else shutil.copy
+        (tmp_path / "feature_repo").mkdir(exist_ok=True)
+        copy(place, tmp_path / "feature_repo" / name)
     state = tmp_path / ".firnline"
-    ours = FeastStore(state)
+    ours = FeastStore(state, (tmp_path / "feature_repo" / "features.lock",))
     apply(ours, features)
+    ours.define(replace(facts(), ensemble="refrigeration"), READS)
     before = described(ours)
-    (state / "feast" / "registry.db").unlink()
-    (state / "feast" / "registry.db").touch()
     done = subprocess.run(
         [sys.executable, "-m", "feast.cli.cli", "-c", "feature_repo", "apply"],
         cwd=tmp_path,

@@ -10,7 +10,6 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from firnline import wiring
 from firnline.digest import canonical_json
-from firnline.errors import HandshakeError
 from firnline.workload import Workload, locate, views
 from flows.agree import agreed
 from flows.features import features
@@ -101,30 +100,27 @@ def trace(ensemble: str, data: str | None = None, before: Results | None = None)
 
 def _trace(workload: Workload, computed: Document, facts: Facts, out: Path) -> Document:
     from models.fit import fit_ensemble
-    from models.trace import retrainings, traced_stage, two_versions
+    from models.trace import crossed, downstream, traced_stage
     from models.trace_measure import measure
 
     manifest = workload.manifest
     frame, parts = divided(manifest, computed)
     held_out = frame.rows(parts.test)
     after = fit_ensemble(manifest, frame, parts)
-    chosen, draws = retrainings(manifest, frame, parts), []
-    for number, how in enumerate(chosen):
-        reporter().advance(number, len(chosen))
-        versions = two_versions(manifest, frame, parts, after, how)
-        if versions is None:
-            continue
+    draws = []
+    for versions in crossed(manifest, frame, parts, after, reporter().advance):
         shaken = handshakes(versions, facts, computed["training_set"])
         pairs = [
             {**pair.document(), **shaken[pair.upstream, pair.downstream]}
             for pair in measure(versions, held_out)
         ]
-        draws.append({"retraining": how.name, **_rows(versions, parts), "pairs": pairs})
-    _differ(workload, draws)
+        draws.append({**_draw(versions, parts), "pairs": pairs})
+    stage = traced_stage(manifest)
     document = {
         "ensemble": manifest.name,
         "entity": manifest.ensemble.entity,
-        "stage": traced_stage(manifest),
+        "stage": stage,
+        "downstream": downstream(manifest, stage),
         "training_set": computed["training_set"],
         **_counts(held_out, after),
         "summary": summary(draws),
@@ -137,19 +133,10 @@ def _trace(workload: Workload, computed: Document, facts: Facts, out: Path) -> D
     return document
 
 
-def _differ(workload: Workload, draws: list[Document]) -> None:
-    if not draws:
-        raise HandshakeError(
-            "T2",
-            found="both trainings gave the same model, to the byte",
-            where=f"trace of {workload.name}",
-            mend="there is nothing to mix: the stage does not depend on its training rows",
-        )
-
-
-def _rows(versions: Versions, parts: Parts) -> Document:
+def _draw(versions: Versions, parts: Parts) -> Document:
     how = versions.retraining
     return {
+        "retraining": how.name,
         "grows": how.grows,
         "part": how.part + 1,
         "parts": how.parts,

@@ -25,7 +25,8 @@ def page(document: Document, picture: str) -> str:
     body = [
         f"<h1>Trace of {name}</h1>",
         f"<p>The stage <b>{stage}</b> was trained twice, and the stages that read it on the "
-        "outputs of each version, on the same rows, with the same labels and seed. All four pairs "
+        "outputs of each version, on the same rows, with the same labels and seed; v1 and v2 of "
+        "these is what they learned from. All four pairs "
         f"then scored the same {document['rows']:,} held-out rows, {document['faulty']:,} of "
         "them faulty. A change is always against the pair whose later stages are the same and "
         "hear the version they learned from.</p>",

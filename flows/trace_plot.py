@@ -1,14 +1,15 @@
 """The picture of a trace, as SVG written by hand: the same trace gives the same bytes."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from flows.steps import Document
-from flows.trace_summary import told
+from flows.trace_summary import named, told
 
 _WIDTH, _LABELS, _GAP, _LINE = 1040, 250, 26, 22
-_MATCHED, _MIXED, _OTHER, _GRID, _TEXT = "#0b5394", "#c0392b", "#d98c00", "#d9d9d9", "#222222"
+_MATCHED, _NEWER, _OLDER, _GRID, _TEXT = "#0b5394", "#c0392b", "#d98c00", "#d9d9d9", "#222222"
 _PANEL = 150
 _WIDE = 4 * _PANEL + 3 * _GAP
 _TICKS = 4
@@ -50,16 +51,17 @@ class _Axis:
         return self.left + self.width * (value - self.low) / (self.high - self.low)
 
     def frame(self, top: float, bottom: float) -> list[str]:
-        """Ticks with their values below, and lines across."""
+        """Lines at round values, which stand below."""
+        rough = (self.high - self.low) / _TICKS
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * part for part in (1, 2, 5, 10) if power * part >= rough)
+        digits = max(0, -math.floor(math.log10(step)))
         parts = []
-        span = self.high - self.low
-        digits = 0 if span >= 20 else 1 if span >= 2 else 2 if span >= 0.2 else 3
-        for number in range(_TICKS):
-            value = self.low + span * (number + 0.5) / _TICKS
-            place = self.at(value)
+        for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1):
+            place = self.at(number * step)
             parts += [
                 f'<path d="M{place:.1f} {top:.1f}V{bottom:.1f}" stroke="{_GRID}"/>',
-                _text(place, bottom + 13, f"{value:.{digits}f}", anchor="middle", size=10),
+                _text(place, bottom + 13, f"{number * step:.{digits}f}", anchor="middle", size=10),
             ]
         return parts
 
@@ -73,16 +75,17 @@ def plot(document: Document) -> str:
         document: As `flows.trace` makes it, with `stage`, `summary` and `draws`.
     """
     parts = [
-        _text(16, 28, f"{document['ensemble']}: {document['stage']} v1 and v2, beside stages "
-                      "trained on v1 and on v2", size=16, weight="bold"),
+        _text(16, 28, f"{document['ensemble']}: two versions of {document['stage']}, beside stages "
+                      "that learned from each", size=16, weight="bold"),
     ]  # fmt: skip
     top = 44.0
+    axes, wide = _axes(document["draws"])
     for retraining in dict.fromkeys(draw["retraining"] for draw in document["draws"]):
         draws = [draw for draw in document["draws"] if draw["retraining"] == retraining]
         parts.append(_text(16, top + 18, told(document, retraining), size=12))
-        drawn, top = _pairs(document, draws, top + 46)
+        drawn, top = _pairs(document, draws, axes, top + 46)
         parts += drawn
-        drawn, top = _faults(draws, top + 14)
+        drawn, top = _faults(document, draws, wide, top + 14)
         parts += drawn
     body = "\n".join(parts)
     return (
@@ -93,38 +96,56 @@ def plot(document: Document) -> str:
     )
 
 
-def _pairs(document: Document, draws: Sequence[Document], top: float) -> tuple[list[str], float]:
+def _axes(draws: Sequence[Document]) -> tuple[list[_Axis], _Axis]:
+    """An axis a figure, and that of the faults: the same in every block, so blocks compare."""
+    pairs = [pair for draw in draws for pair in draw["pairs"]]
+    axes = [
+        _Axis.over(_LABELS + number * (_PANEL + _GAP), _PANEL, _known(figure, pairs))
+        for number, (_, figure) in enumerate(_FIGURES)
+    ]
+    changes = [
+        change
+        for draw in draws
+        for number in range(len(draw["pairs"]))
+        for change in _changes(draw["pairs"], number).values()
+    ]
+    return axes, _Axis.over(_LABELS, _WIDE, changes)
+
+
+def _known(figure: Callable[[Document], float | None], pairs: Sequence[Document]) -> list[float]:
+    return [found for pair in pairs if (found := figure(pair)) is not None]
+
+
+def _pairs(
+    document: Document, draws: Sequence[Document], axes: Sequence[_Axis], top: float
+) -> tuple[list[str], float]:
     """One row a pair, one panel a figure; and where the block ends."""
     rows = list(zip(*(draw["pairs"] for draw in draws), strict=True))
     bottom = top + _LINE * len(rows)
     parts: list[str] = []
-    for number, (heading, figure) in enumerate(_FIGURES):
-        left = _LABELS + number * (_PANEL + _GAP)
-        values = [[found for pair in row if (found := figure(pair)) is not None] for row in rows]
-        axis = _Axis.over(left, _PANEL, (value for row in values for value in row))
-        parts.append(_text(left, top - 8, heading, size=11, weight="bold"))
+    for axis, (heading, figure) in zip(axes, _FIGURES, strict=True):
+        parts.append(_text(axis.left, top - 8, heading, size=11, weight="bold"))
         parts += axis.frame(top, bottom)
-        for place, (row, known) in enumerate(zip(rows, values, strict=True)):
-            parts += _dots(axis, top + _LINE * (place + 0.5), known, _colour(row[0]))
+        for place, row in enumerate(rows):
+            height = top + _LINE * (place + 0.5)
+            parts += _dots(axis, height, _known(figure, row), _colour(row[0]))
     for place, row in enumerate(rows):
         pair, height = row[0], top + _LINE * (place + 0.5) + 4
-        name = f"{document['stage']} v{pair['upstream']}, rest trained on v{pair['downstream']}"
-        parts.append(_text(16, height, name, fill=_colour(pair)))
+        parts.append(_text(16, height, named(document, pair), fill=_colour(pair)))
         parts.append(_text(_LABELS + _WIDE + 16, height, pair["handshake"], fill=_colour(pair)))
     parts.append(_text(_LABELS + _WIDE + 16, top - 8, "handshake", size=11, weight="bold"))
     return parts, bottom + 30
 
 
-def _faults(draws: Sequence[Document], top: float) -> tuple[list[str], float]:
+def _faults(
+    document: Document, draws: Sequence[Document], axis: _Axis, top: float
+) -> tuple[list[str], float]:
     """Change of AUC of each fault in the mixed pairs; nothing for a score without classes."""
     mixed = [number for number, pair in enumerate(draws[0]["pairs"]) if not pair["matched"]]
     changes = {number: [_changes(draw["pairs"], number) for draw in draws] for number in mixed}
     names = sorted({name for found in changes.values() for one in found for name in one})
     if not names:
         return [], top
-    axis = _Axis.over(
-        _LABELS, _WIDE, (x for found in changes.values() for one in found for x in one.values())
-    )
     bottom = top + 14 + _LINE * len(names)
     parts = [
         _text(_LABELS, top + 6, "AUC of a fault, less that of the matched pair", size=11,
@@ -133,9 +154,9 @@ def _faults(draws: Sequence[Document], top: float) -> tuple[list[str], float]:
         f'<path d="M{axis.at(0):.1f} {top + 14:.1f}V{bottom:.1f}" stroke="{_TEXT}"/>',
     ]  # fmt: skip
     for place, (number, found) in enumerate(changes.items()):
-        pair, colour = draws[0]["pairs"][number], (_MIXED, _OTHER)[place]
-        name = f"v{pair['upstream']}, rest trained on v{pair['downstream']}"
-        parts.append(_text(_LABELS + 330 + 190 * place, top + 6, f"● {name}", size=11, fill=colour))
+        pair, colour = draws[0]["pairs"][number], _colour(draws[0]["pairs"][number])
+        key = f"● {named(document, pair)}"
+        parts.append(_text(_LABELS + 310 + 180 * place, top + 6, key, size=11, fill=colour))
         for row, fault in enumerate(names):
             height = top + 14 + _LINE * (row + 0.5) + 8 * (place - 0.5)
             parts += _dots(axis, height, [one[fault] for one in found if fault in one], colour)
@@ -171,7 +192,9 @@ def _dots(axis: _Axis, height: float, values: Sequence[float], colour: str) -> l
 
 
 def _colour(pair: Document) -> str:
-    return _MATCHED if pair["matched"] else _MIXED
+    if pair["matched"]:
+        return _MATCHED
+    return _NEWER if pair["upstream"] > pair["downstream"] else _OLDER
 
 
 def _text(

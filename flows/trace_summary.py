@@ -47,7 +47,7 @@ def _range(values: Sequence[float | None]) -> Document | None:
     return {"mean": sum(known) / len(known), "low": min(known), "high": max(known)}
 
 
-COLUMNS: tuple[tuple[str, Callable[[Document], str]], ...] = (
+HEADINGS: tuple[tuple[str, Callable[[Document], str]], ...] = (
     ("AUC", lambda row: spread(row["auc"], 3)),
     ("AUC change", lambda row: spread(row["auc_change"], 3, sign="+")),
     ("false alarms %", lambda row: spread(row["far"], 2)),
@@ -81,8 +81,10 @@ def spread(figure: Document | None, digits: int, sign: str = "") -> str:
 
 
 def named(document: Document, row: Document) -> str:
-    """A pair in words: `encoder v2, the rest trained on v1`."""
-    return f"{document['stage']} v{row['upstream']}, the rest trained on v{row['downstream']}"
+    """A pair in words: `encoder v2, classifier v1` for a classifier that learned from v1."""
+    downstream = document["downstream"]
+    rest = downstream[0] if len(downstream) == 1 else "the rest"
+    return f"{document['stage']} v{row['upstream']}, {rest} v{row['downstream']}"
 
 
 def cells(document: Document) -> list[dict[str, str]]:
@@ -91,7 +93,7 @@ def cells(document: Document) -> list[dict[str, str]]:
         {
             "retraining": str(row["retraining"]),
             "pair": named(document, row),
-            **{heading: cell(row) for heading, cell in COLUMNS},
+            **{heading: cell(row) for heading, cell in HEADINGS},
         }
         for row in document["summary"]
     ]

@@ -6,7 +6,7 @@ on the outputs of each, on the same rows, with the same labels and seed. So of t
 nothing differs but which version says what, and which version was listened to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -107,6 +107,15 @@ def traced_stage(manifest: Ensemble) -> str:
     )
 
 
+def downstream(manifest: Ensemble, name: str) -> list[str]:
+    """Stages that read a stage, themselves or through others, in manifest order."""
+    reading: list[str] = []
+    for stage in manifest.stage:
+        if {read.partition(".")[0] for read in stage.upstream} & {name, *reading}:
+            reading.append(stage.name)
+    return reading
+
+
 def retrainings(manifest: Ensemble, frame: Frame, parts: Parts) -> tuple[Retraining, ...]:
     """The retrainings that make sense of an ensemble.
 
@@ -117,6 +126,42 @@ def retrainings(manifest: Ensemble, frame: Frame, parts: Parts) -> tuple[Retrain
     how, entities = manifest.split, len(np.unique(frame.entities[parts.train]))
     enough = entities >= len(FLEET) * how.folds
     return (WEEK, *FLEET) if how.fold_by == "entity" and enough else (WEEK,)
+
+
+def crossed(
+    manifest: Ensemble,
+    frame: Frame,
+    parts: Parts,
+    after: FittedEnsemble,
+    progress: Callable[[int, int], None],
+) -> Iterator[Versions]:
+    """Both versions for every retraining that makes sense, one after another.
+
+    Args:
+        manifest: What to train.
+        frame: All rows, with the columns of `manifest.references()`.
+        parts: Which of them train.
+        after: The ensemble as trained on all of `parts.train`.
+        progress: Told how many retrainings are done, of how many.
+
+    Raises:
+        HandshakeError: T2, no retraining changes the stage; T1, T3 and M-codes, as
+            `two_versions`.
+    """
+    chosen, differ = retrainings(manifest, frame, parts), False
+    for number, how in enumerate(chosen):
+        progress(number, len(chosen))
+        found = two_versions(manifest, frame, parts, after, how)
+        if found is not None:
+            differ = True
+            yield found
+    if not differ:
+        raise HandshakeError(
+            "T2",
+            found=f"every training of {traced_stage(manifest)!r} gave the same model, to the byte",
+            where=f"trace of {manifest.name}",
+            mend="there is nothing to mix: the stage does not depend on its training rows",
+        )
 
 
 def two_versions(
@@ -143,8 +188,10 @@ def two_versions(
     name = traced_stage(manifest)
     earlier = how.earlier(frame, parts.train)
     _rows_left(earlier, how, "to train version 1 on")
-    before = fit_ensemble(manifest, frame, replace(parts, train=earlier))
-    first, second = _kept(before, name, earlier), _kept(after, name, parts.train)
+    # Only the version is wanted of this training, so what reads it stays as it was.
+    rest = {reader: _kept(after, reader) for reader in downstream(manifest, name)}
+    before = fit_ensemble(manifest, frame, replace(parts, train=earlier), rest)
+    first, second = _kept(before, name, earlier), _kept(after, name)
     if first.fitted.graph == second.fitted.graph:
         return None
     # A row that version 1 was not fitted on needs no fold: whatever it says of it is out of fold.
@@ -160,14 +207,17 @@ def two_versions(
     return Versions(name, how, earlier, matched)
 
 
-def _kept(fitted: FittedEnsemble, name: str, seen: Mask) -> KeptStage:
-    """A stage of a training, as it stands when only the others are trained."""
+def _kept(fitted: FittedEnsemble, name: str, seen: Mask | None = None) -> KeptStage:
+    """A stage of a training, as it stands when only others are trained.
+
+    Rows that were not `seen` need no fold: the stage speaks for them itself.
+    """
     part = next(part for part in fitted.stages if part.stage.name == name)
-    outputs = {
-        full: fitted.out_of_fold[full]
-        for full in (f"{name}.{output.name}" for output in part.stage.outputs)
-    }
-    return KeptStage(KeptGraph(part.fitted.to_onnx()), outputs, seen)
+    graph = KeptGraph(part.fitted.to_onnx(), fitted.rule.threshold)
+    names = (f"{name}.{output.name}" for output in part.stage.outputs)
+    outputs = {full: fitted.out_of_fold[full] for full in names if full in fitted.out_of_fold}
+    rows = len(next(iter(fitted.out_of_fold.values())))
+    return KeptStage(graph, outputs, np.ones(rows, bool) if seen is None else seen)
 
 
 def _finite(outputs: Mapping[str, FloatMatrix]) -> Mask:

@@ -16,13 +16,11 @@ from typing import Any
 
 import duckdb
 
+from firnline.adapters.duckdb_windows import text, unlike, write_windows
 from firnline.adapters.partitions import Partition, hour_files, partitions
 from firnline.contracts.features import WindowView
 from firnline.digest import tree_digest
 from firnline.errors import HandshakeError
-
-TIME = "timestamp_utc"
-ROW_GROUP_ROWS = 122_880
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def compute(
         def run(partition: Partition) -> int:
             cursor = cursors.get()
             try:
-                return _run(cursor, view, sql, partition, partial)
+                return write_windows(cursor, view, sql, partition, partial)
             finally:
                 cursors.put(cursor)
 
@@ -103,6 +101,9 @@ def compute(
             pool.shutdown(cancel_futures=True)
             raise
         first, last = _span(database, partial) if windows else (None, None)
+    for day in partial.iterdir():
+        if not any(day.iterdir()):
+            day.rmdir()
     partial.rename(target)
     return FeatureCounts(windows, first, last, tree_digest(target))
 
@@ -134,22 +135,12 @@ def compile_sql(view: WindowView, sample: Path) -> str:
         ) from error
     expected = {view.key, "window_start", "window_end", *view.features}
     if columns != expected:
-        raise _unlike(
+        raise unlike(
             view,
             f"it lacks {sorted(expected - columns)} and has beside them "
             f"{sorted(columns - expected)}",
         )
     return sql
-
-
-def _unlike(view: WindowView, found: str) -> HandshakeError:
-    return HandshakeError(
-        "FV6",
-        found=found,
-        where=f"the transformation of {view.reference}",
-        mend="yield the key, window_start, window_end and the declared features, one row a "
-        "key and window, windows ending at multiples of every_seconds",
-    )
 
 
 @contextmanager
@@ -180,104 +171,10 @@ def _cursor(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return cursor
 
 
-def _run(
-    cursor: duckdb.DuckDBPyConnection, view: WindowView, sql: str, partition: Partition, out: Path
-) -> int:
-    """Compute one partition and write its windows; returns how many."""
-    try:
-        _load(cursor, view, partition)
-        _evaluate(cursor, view, sql, partition)
-    except duckdb.OutOfMemoryException as error:
-        raise HandshakeError(
-            "FV7",
-            found=f"a {view.partition} partition does not fit: {str(error).splitlines()[0]}",
-            where=view.reference,
-            mend="raise FIRNLINE_MEMORY_LIMIT or FIRNLINE_TEMP_LIMIT, or use a smaller partition",
-        ) from error
-    windows = _checked(cursor, view, partition)
-    if not windows:
-        return 0
-    if partition.start is not None:
-        name = f"part-{partition.start:%H}.parquet"
-        _write(cursor, "windows", out / f"date={partition.start:%Y-%m-%d}" / name)
-        return windows
-    days = cursor.execute(
-        "SELECT DISTINCT (window_end - INTERVAL 1 MICROSECOND)::DATE AS day FROM windows ORDER BY 1"
-    ).fetchall()
-    for (day,) in days:
-        query = f"FROM windows WHERE (window_end - INTERVAL 1 MICROSECOND)::DATE = DATE '{day}'"
-        _write(cursor, f"({query})", out / f"date={day}" / "part-00.parquet")
-    return windows
-
-
-def _load(cursor: duckdb.DuckDBPyConnection, view: WindowView, partition: Partition) -> None:
-    where = ""
-    if partition.start is not None and partition.end is not None:
-        low = partition.start - timedelta(seconds=view.lookback_seconds)
-        where = (
-            f"WHERE {TIME} >= TIMESTAMPTZ '{low.isoformat()}' "
-            f"AND {TIME} < TIMESTAMPTZ '{partition.end.isoformat()}'"
-        )
-    files = ", ".join(_text(file) for file in partition.files)
-    create = "CREATE OR REPLACE TEMP TABLE readings AS SELECT * FROM"
-    cursor.execute(f"{create} read_parquet([{files}], hive_partitioning = false) {where}")
-    # Ingest writes readings in order, and looking is thirty times cheaper than sorting again.
-    ((unordered,),) = cursor.execute(
-        f'SELECT count(*) FROM (SELECT "{view.key}" AS k, {TIME} AS t, event_id AS e, '
-        f'lag("{view.key}") OVER () AS lk, lag({TIME}) OVER () AS lt, lag(event_id) OVER () AS le '
-        f"FROM readings) WHERE k < lk OR (k = lk AND (t < lt OR (t = lt AND e < le)))"
-    ).fetchall()
-    if unordered:
-        cursor.execute(f'{create} readings ORDER BY "{view.key}", {TIME}, event_id')
-
-
-def _evaluate(
-    cursor: duckdb.DuckDBPyConnection, view: WindowView, sql: str, partition: Partition
-) -> None:
-    columns = ", ".join(f'"{name}"::DOUBLE AS "{name}"' for name in view.features)
-    where = ""
-    if partition.start is not None and partition.end is not None:
-        where = (
-            f"WHERE window_end > TIMESTAMPTZ '{partition.start.isoformat()}' "
-            f"AND window_end <= TIMESTAMPTZ '{partition.end.isoformat()}'"
-        )
-    cursor.execute(
-        f'CREATE OR REPLACE TEMP TABLE windows AS SELECT "{view.key}"::VARCHAR AS "{view.key}", '
-        f"window_start::TIMESTAMPTZ AS window_start, window_end::TIMESTAMPTZ AS window_end, "
-        f'{columns} FROM ({sql}) {where} ORDER BY "{view.key}", window_end'
-    )
-
-
-def _checked(cursor: duckdb.DuckDBPyConnection, view: WindowView, partition: Partition) -> int:
-    every = view.every_seconds * 1_000_000
-    ((windows, distinct, unaligned),) = cursor.execute(
-        f'SELECT count(*), count(DISTINCT ("{view.key}", window_end)), '
-        f"count(*) FILTER (epoch_us(window_end) % {every} <> 0) FROM windows"
-    ).fetchall()
-    if windows != distinct:
-        raise _unlike(view, f"{windows - distinct} windows stand twice or have no key or end")
-    if unaligned and partition.start is not None:
-        raise _unlike(view, f"{unaligned} windows end off the clock")
-    return int(windows)
-
-
-def _write(cursor: duckdb.DuckDBPyConnection, source: str, file: Path) -> None:
-    file.parent.mkdir(exist_ok=True)
-    cursor.execute(
-        f"COPY {source} TO {_text(file)} "
-        f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
-    )
-
-
 def _span(database: duckdb.DuckDBPyConnection, out: Path) -> tuple[datetime, datetime]:
     ((first, last),) = database.execute(
         f"SELECT min(epoch_us(window_end)), max(epoch_us(window_end)) "
-        f"FROM read_parquet({_text(out / '*' / '*.parquet')})"
+        f"FROM read_parquet({text(out / '*' / '*.parquet')})"
     ).fetchall()
     epoch = datetime.fromtimestamp(0, tz=UTC)
     return epoch + timedelta(microseconds=first), epoch + timedelta(microseconds=last)
-
-
-def _text(path: Path) -> str:
-    """A path as an SQL literal."""
-    return "'" + str(path).replace("'", "''") + "'"

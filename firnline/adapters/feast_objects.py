@@ -14,7 +14,6 @@ from firnline.adapters.lock_file import read_lock
 from firnline.contracts.features import table_name
 from firnline.contracts.lock import Line, Versioned
 
-PROJECT = "firnline"
 _DTYPES = {"float64": Float64, "float32": Float32}
 
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from firnline.adapters.artifact_store import locked, write_atomically
+from firnline.adapters.lock_file import read_lock
 from firnline.contracts.breach import refuse
 from firnline.contracts.features import parse_reference, table_name
 from firnline.contracts.handshake import Facts, check
-from firnline.contracts.lock import Versioned
+from firnline.contracts.lock import Line, Lock, Versioned, joined
 from firnline.digest import canonical_json, digest, short
 from firnline.errors import HandshakeError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from feast import FeatureStore, FeatureView
 
+PROJECT = "firnline"
 ROW = "firnline_row"
 TIME = "event_timestamp"
 _OFFLINE = "firnline.adapters.feast_offline.store.FirnlineOfflineStore"
@@ -177,10 +179,48 @@ class FeastStore:
                     feature_views=[view.name],
                 )
 
+    def online(
+        self, keys: Sequence[str], references: Sequence[str], digests: Mapping[str, str]
+    ) -> dict[str, list[Any]]:
+        """The newest materialised values, of exactly the versions a model was trained on.
+
+        Read without Feast, whose objects would take longer to make than the values to find.
+
+        Args:
+            keys: Entities by key.
+            references: Versions as `name@vN`, in column order.
+            digests: Reference -> digest of the version the model was trained on.
+
+        Returns:
+            The key's column and every `view__feature`, one value a key in the order given;
+            None where there is none.
+
+        Raises:
+            HandshakeError: FV8 when a version is not published, H1 when another digest is; an
+                N-code when the online store holds another digest, or nothing of the version.
+        """
+        from firnline.adapters.feast_online.read import read
+        from firnline.adapters.feast_online.sqlite_rows import SqliteRows
+
+        lock = joined({str(path): read_lock(path) for path in self.locks})
+        lines = [_line(lock, reference, digests[reference]) for reference in references]
+        rows = SqliteRows((self.state / "feast" / "online.db").resolve())
+        found: dict[str, list[Any]] = {}
+        try:
+            for line in lines:
+                (about,) = line.record["entities"]
+                features = [name for name, _ in line.record["fields"]]
+                table = f"{PROJECT}_{line.table}"
+                values = read(rows, table, {about["key"]: keys}, features, line.digest)
+                found[about["key"]] = values.pop(about["key"])
+                name, _ = parse_reference(line.reference)
+                found |= {f"{name}__{feature}": made for feature, made in values.items()}
+        finally:
+            rows.close()
+        return found
+
     def _store(self, snapshots: Mapping[str, str] | None = None) -> "FeatureStore":
         from feast import FeatureStore, RepoConfig
-
-        from firnline.adapters.feast_objects import PROJECT
 
         folder = (self.state / "feast").resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -247,6 +287,30 @@ def _join(
             mend="use firnline's offline store; see that no view holds a window twice",
         )
     return found.rename_columns([names.get(name, name) for name in found.column_names])
+
+
+def _line(lock: Lock, reference: str, wanted: str) -> Line:
+    """The published version that a model was trained on.
+
+    Raises:
+        HandshakeError: FV8 or H1.
+    """
+    line = lock.get(reference)
+    if line is None:
+        raise HandshakeError(
+            "FV8",
+            found=f"{reference} is not a published version",
+            where="an online read",
+            mend=f"publish it: firnline lock add {reference}",
+        )
+    if line.digest != wanted:
+        raise HandshakeError(
+            "H1",
+            found=f"the model was trained on #{short(wanted)}, published is {line.label}",
+            where="an online read",
+            mend="serve the model where its features are published, or train it again",
+        )
+    return line
 
 
 @contextmanager

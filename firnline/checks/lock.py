@@ -58,19 +58,35 @@ def defined(ensembles: Iterable[str], project: Path) -> Defined:
         try:
             workload = locate(ensemble, project)
             views(workload)
-            found = [(workload.name, view) for view in _all_views(workload)]
-            for _, view in found:
-                view.digest()
         except FirnlineError as error:
-            breaches.append(Breach(error.code, error.found, error.where, error.mend))
+            breaches.append(_breach(error))
             continue
-        versions += found
+        found, wrong = _identified(workload)
+        versions += ((workload.name, view) for view in found)
+        breaches += wrong
         stages += [
             (workload.name, stage.name, reference)
             for stage in workload.manifest.stage
             for reference in stage.features
         ]
     return Defined(tuple(versions), tuple(stages), tuple(breaches))
+
+
+def _identified(workload: Workload) -> tuple[list[WindowView], list[Breach]]:
+    """The views of an ensemble's module that have an identity, and why the others have none."""
+    found, wrong = [], []
+    # Those that no stage reads as well: publishing comes before reading.
+    for view in sys.modules[workload.manifest.features.module].VIEWS:
+        try:
+            view.digest()
+            found.append(view)
+        except FirnlineError as error:
+            wrong.append(_breach(error))
+    return found, wrong
+
+
+def _breach(error: FirnlineError) -> Breach:
+    return Breach(error.code, error.found, error.where, error.mend)
 
 
 def inspect(project: Path, outputs: Path, base: str | None = None) -> Inspection:
@@ -131,8 +147,3 @@ def _gone(own: Lock, found: Defined) -> Iterator[Breach]:
                 "the VIEWS of the project's ensembles",
                 "define it again as it was; a published version stays, whoever still reads it",
             )
-
-
-def _all_views(workload: Workload) -> tuple[WindowView, ...]:
-    """Every view of an ensemble's feature module, those that no stage reads as well."""
-    return tuple(sys.modules[workload.manifest.features.module].VIEWS)

@@ -33,6 +33,22 @@ EnsembleArgument = Annotated[
         autocompletion=_known_ensembles,
     ),
 ]
+
+
+def _known_versions(incomplete: str) -> list[str]:
+    """What the shell completes a feature version to."""
+    from firnline import wiring
+
+    return [line.reference for line in wiring.lock() if line.reference.startswith(incomplete)]
+
+
+VersionArgument = Annotated[
+    str,
+    typer.Argument(
+        help="device_window (the newest), device_window@v1, or its label with the digest.",
+        autocompletion=_known_versions,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one machine-readable document.")]
 
 
@@ -86,6 +102,139 @@ def check(ensemble: EnsembleArgument, as_json: JsonOption = False) -> None:
     from firnline.cli.check import check_ensemble
 
     check_ensemble(ensemble, as_json=as_json)
+
+
+@app.command()
+def train(
+    ensemble: EnsembleArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Raw readings: a file or a folder. Default: the current snapshot."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Train this stage; the others stay as they were registered."),
+    ] = None,
+    chain: Annotated[
+        bool, typer.Option(help="Train the stages that read a trained one as well.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train stages, publish what they give, and register the candidate.
+
+    Stages that would be fed by another version than they learned from are not registered.
+    """
+    from firnline.cli.train import train_stages
+
+    train_stages(ensemble, data, only, chain=chain, as_json=as_json)
+
+
+@app.command()
+def handshake(
+    target: Annotated[
+        str, typer.Argument(help="An ensemble's name or folder, or the folder of a bundle.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Check that stages and features belong together; every breach at once.
+
+    An ensemble as it is defined and was last trained, or a bundle as a server would load it.
+    """
+    from firnline.cli.handshake import shake
+
+    shake(target, as_json=as_json)
+
+
+@app.command()
+def trace(
+    ensemble: EnsembleArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Raw readings: a file or a folder. Default: the current snapshot."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a mixed pair of stages would have done.
+
+    Encoder and classifier of two trainings, all four pairs on the same held-out rows.
+    """
+    from firnline.cli.trace import trace_ensemble
+
+    trace_ensemble(ensemble, data, as_json=as_json)
+
+
+lock = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(lock, name="lock")
+
+
+@lock.callback()
+def _lock() -> None:
+    """Publish feature versions, and keep them as they are.
+
+    features.lock holds one line a version, which never changes and never goes.
+    """
+
+
+@lock.command("check")
+def lock_check(
+    base: Annotated[
+        str | None,
+        typer.Option(help="Commit or branch that published lines are compared with."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that nothing published has changed; every breach at once.
+
+    The lines themselves, what git had of them, the views that are defined, and what stages read.
+    """
+    from firnline.cli.lock import check_lock
+
+    check_lock(base, as_json=as_json)
+
+
+@lock.command("add")
+def lock_add(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Views to publish. Default: all not yet."),
+    ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(help="Only views of this ensemble.", autocompletion=_known_ensembles),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish versions of views; what is published stays as it is.
+
+    Lines that a merge has left out of order, or twice, are brought into order as well.
+    """
+    from firnline.cli.lock import add_versions
+
+    add_versions(names or [], ensemble or [], as_json=as_json)
+
+
+@lock.command("show")
+def lock_show(name: VersionArgument, as_json: JsonOption = False) -> None:
+    """Show what a version means."""
+    from firnline.cli.lock import show_version
+
+    show_version(name, as_json=as_json)
+
+
+@lock.command("diff")
+def lock_diff(first: VersionArgument, second: VersionArgument, as_json: JsonOption = False) -> None:
+    """Say in words what differs between two versions, and who reads them."""
+    from firnline.cli.lock import compare
+
+    compare(first, second, as_json=as_json)
+
+
+@lock.command("why")
+def lock_why(name: VersionArgument, as_json: JsonOption = False) -> None:
+    """Say who reads a version: stages, their outputs, services and registered models."""
+    from firnline.cli.lock import explain
+
+    explain(name, as_json=as_json)
 
 
 @app.command()

@@ -6,8 +6,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from firnline.cli.run import flow_job, nearby
+from firnline.cli.run import figure, flow_job, nearby
 from firnline.cli.show import aside, print_json, screen
+
+_PADDING = (0, 2, 0, 0)
 
 
 def trace_ensemble(ensemble: str, data: Path | None, *, as_json: bool) -> None:
@@ -35,39 +37,64 @@ def _show(document: dict[str, Any]) -> None:
     from flows.trace_summary import told
 
     console = screen()
+    pair = f"{document['stage']} / {', '.join(document['downstream'])}"
     for retraining in dict.fromkeys(draw["retraining"] for draw in document["draws"]):
+        rows = [row for row in document["summary"] if row["retraining"] == retraining]
         console.print(f"\n[bold]{retraining}[/bold]  {escape(told(document, retraining))}")
-        console.print(_pairs(document, retraining))
-        if document["summary"][0]["by_class"]:
-            console.print(_faults(document, retraining))
+        console.print(_pairs(pair, rows))
+        if rows[0]["by_class"]:
+            console.print(_faults(rows))
     console.print(f"\n[bold]report[/bold]  {escape(nearby(document['files']['html']))}")
     console.print(f"[bold]mlflow[/bold]  run {document['mlflow']}")
     aside().print(f"[dim]{document['seconds']} s in all[/dim]")
 
 
-def _pairs(document: dict[str, Any], retraining: str) -> Table:
+def _pairs(pair: str, rows: list[dict[str, Any]]) -> Table:
     """A row a pair; mixed ones stand out."""
-    from flows.trace_summary import cells
+    from flows.trace_summary import changed
 
-    rows = [row for row in cells(document) if row["retraining"] == retraining]
-    summary = [row for row in document["summary"] if row["retraining"] == retraining]
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in list(rows[0])[1:]:
-        table.add_column(name, justify="left" if name in {"pair", "handshake"} else "right")
-    for row, measured in zip(rows, summary, strict=True):
-        style = None if measured["matched"] else "yellow"
-        table.add_row(*(escape(cell) for cell in list(row.values())[1:]), style=style)
-    return table
-
-
-def _faults(document: dict[str, Any], retraining: str) -> Table:
-    """AUC by fault, a column a pair."""
-    from flows.trace_summary import faults
-
-    rows = faults(document, retraining)
-    table = Table(title="AUC by fault", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name == "fault" else "right")
+    table = Table(
+        title=f"pairs of {escape(pair)}", title_justify="left", box=None, padding=_PADDING
+    )
+    table.add_column("pair", no_wrap=True)
+    for name in ("AUC", "change", "false\nalarms %", "decisions\nchanged %", "calibration\nerror"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("handshake")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row.values()))
+        figures = (
+            (row["auc_change"], "+.3f"),
+            (row["far"], ".2f"),
+            (changed(row), ".2f"),
+            (row["calibration_error"], ".3f"),
+        )
+        table.add_row(
+            _label(row),
+            figure(row["auc"] and row["auc"]["mean"], ".3f"),
+            *(_cell(found, form) for found, form in figures),
+            row["handshake"],
+            style=None if row["matched"] else "yellow",
+        )
     return table
+
+
+def _faults(rows: list[dict[str, Any]]) -> Table:
+    """AUC by fault, a column a pair."""
+    table = Table(title="AUC by fault", title_justify="left", box=None, padding=_PADDING)
+    table.add_column("fault")
+    for row in rows:
+        table.add_column(_label(row), justify="right", no_wrap=True)
+    for name in rows[0]["by_class"]:
+        table.add_row(escape(name), *(_cell(row["by_class"][name], ".3f") for row in rows))
+    return table
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"v{row['upstream']} / v{row['downstream']}"
+
+
+def _cell(found: dict[str, float] | None, form: str) -> str:
+    """A mean, and the range over draws below it where there is one."""
+    if found is None:
+        return "-"
+    mean, low, high = (format(found[name], form) for name in ("mean", "low", "high"))
+    return mean if low == high else f"{mean}\n[dim]{low}..{high}[/dim]"

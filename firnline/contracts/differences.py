@@ -23,7 +23,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         Such as `ttl_seconds 3600 -> 7200`, `feature x: float64 -> float32`, `features in another
         order`, `transformation: transforms.aggregation changed`, `source path a -> b`.
     """
-    before, after = _placeless(old), _placeless(new)
+    before, after = ({k: v for k, v in each.items() if k not in _NAMES} for each in (old, new))
+    if _lies_at_its_own_place(old) and _lies_at_its_own_place(new):
+        before["source"], after["source"] = (
+            {**each["source"], "path": None} for each in (before, after)
+        )
     words: list[str] = []
     for key in dict.fromkeys((*before, *after)):
         was, now = before.get(key, _ABSENT), after.get(key, _ABSENT)
@@ -39,14 +43,10 @@ def _same(was: Any, now: Any) -> bool:
     return canonical_json(was) == canonical_json(now)
 
 
-def _placeless(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without what follows from its name and version."""
-    kept = {key: value for key, value in record.items() if key not in _NAMES}
-    own = f"{DATA_SCHEME}{record.get('name')}_v{record.get('version')}"
+def _lies_at_its_own_place(record: Mapping[str, Any]) -> bool:
     source = record.get("source")
-    if isinstance(source, Mapping) and source.get("path") == own:
-        kept["source"] = {key: value for key, value in source.items() if key != "path"}
-    return kept
+    own = f"{DATA_SCHEME}{record.get('name')}_v{record.get('version')}"
+    return isinstance(source, Mapping) and source.get("path") == own
 
 
 def _plain(key: str, was: Any, now: Any) -> list[str]:

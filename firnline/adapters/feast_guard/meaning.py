@@ -8,7 +8,7 @@ that changes no value, so a field that a later Feast adds counts too.
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from google.protobuf.message import Message
+from google.protobuf.message import Message  # type: ignore[import-untyped]  # it ships none
 
 from firnline.adapters.feast_guard.udf import computation
 from firnline.digest import digest
@@ -51,7 +51,7 @@ def meaning(message: Message) -> Meaning:
     kind = message.DESCRIPTOR.name
     if kind == "DataSource":
         return {"kind": kind, **_source(message)}
-    spec = message.spec  # type: ignore[attr-defined]
+    spec = message.spec
     record = {"kind": kind, **_plain(spec)}
     if kind == "FeatureService":
         record["reads"] = record.pop("features", [])
@@ -68,7 +68,7 @@ def object_digest(message: Message) -> str:
 
 def name_of(message: Message) -> str:
     """The name an object is registered under."""
-    holder = message if message.DESCRIPTOR.name == "DataSource" else message.spec  # type: ignore[attr-defined]
+    holder = message if message.DESCRIPTOR.name == "DataSource" else message.spec
     return str(holder.name)
 
 
@@ -145,7 +145,7 @@ def _seconds(duration: Any) -> int | str:
 def _dtype(number: int) -> str:
     from feast.protos.feast.types.Value_pb2 import ValueType
 
-    name = ValueType.Enum.Name(number).lower()
+    name = str(ValueType.Enum.Name(number)).lower()
     return _DTYPES.get(name, name)
 
 

@@ -1,6 +1,7 @@
 """The objects of a whole Feast registry, by project and name: protobuf in, values out."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from feast.protos.feast.core.DataSource_pb2 import DataSource
@@ -67,7 +68,7 @@ def meanings(found: Iterable[Entry]) -> dict[str, dict[Key, Meaning]]:
         objects = sorted_out.setdefault(entry.project, {})
         key = Key(entry.family, entry.name)
         if entry.family != HISTORY and key not in objects:
-            objects[key] = meaning(message_of(entry))
+            objects[key] = _meaning(entry)
     return sorted_out
 
 
@@ -155,6 +156,12 @@ def _everything(registry: Any) -> Iterator[tuple[tuple[str, str, str], bytes]]:
 def canonical(message: Any) -> bytes:
     """A message's bytes, whatever the order of its maps in memory."""
     return bytes(message.SerializeToString(deterministic=True))
+
+
+@lru_cache(maxsize=8192)
+def _meaning(entry: Entry) -> Meaning:
+    """Kept by the object's bytes: a client reads the same few hundred at every write."""
+    return meaning(message_of(entry))
 
 
 def _entry(project: str, family: str, name: str, message: Any) -> Entry:

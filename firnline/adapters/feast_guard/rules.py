@@ -11,6 +11,7 @@ whatever either of them stands on: were that to change, the values under the sam
 | G4 | a service that reads a published version would read something else |
 | G5 | such a service would be removed |
 | G6 | an entity or a data source under a published version would change or be removed |
+| G9 | a registry does not hold what it published: it was changed past the guard |
 """
 
 import re
@@ -110,13 +111,20 @@ def check(
         after: What it would hold.
     """
     everything = {**after, **before}
-    found = [
-        breach
-        for key in sorted(rules.published)
-        for breach in check_one(rules, key, after.get(key), everything)
-    ]
+    found: list[Breach] = []
+    for key, held in sorted(rules.published.items()):
+        breaches = check_one(rules, key, after.get(key), everything)
+        # Nothing is about to happen to it, so it has happened already.
+        drifted = after.get(key) == before.get(key) != held
+        found += [_past(breach) for breach in breaches] if drifted else breaches
     new = sorted(set(after) - set(rules.published))
     return found + [breach for key in new for breach in check_one(rules, key, after[key], after)]
+
+
+def _past(breach: Breach) -> Breach:
+    mend = "apply the definition that was published, or put the registry back from a backup"
+    words = breach.found.replace("would be", "was").replace("would change", "was changed")
+    return Breach("G9", f"past the guard, {words}", breach.where, mend)
 
 
 def check_one(
@@ -139,7 +147,7 @@ def check_one(
         return [Breach(removed, "a published version would be removed", where, _keep(key))]
     words = differences(held, wanted)
     if not words:
-        return []
+        return _against_lines(rules, key, wanted)
     names = [name for family, name in (*rules.published, *objects) if family == key.family]
     found = f"a published version would change: {'; '.join(words)}"
     return [Breach(changed, found, where, _mend(key, [*names, *rules.lines]))]
@@ -214,7 +222,7 @@ def expected(line: Record) -> Meaning:
 
 
 def _against_lines(rules: Rules, key: Key, wanted: Meaning) -> list[Breach]:
-    """G3: the first time a version is applied, its line says what it must be."""
+    """G3: what a version is, its line says, whether a registry has published it or not."""
     line = rules.lines.get(key.name)
     if key.family not in ("view", "source") or line is None:
         return []

@@ -17,6 +17,7 @@ from firnline.adapters.feast_offline.times import EARLIEST, LATEST, Flags, Integ
 NO_ROW = -1
 _UNITS = (1_000_000_000, 1_000_000, 1_000, 1)
 _SEARCH_BITS = 62
+_RUN_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -207,9 +208,10 @@ def _first_not_older(places: Spine, keys: Integers, times: Integers) -> Integers
     else:
         step = np.searchsorted(places.ladder, times)
     wanted = keys * places.span + step
-    if len(wanted) < 2 or (wanted[1:] >= wanted[:-1]).all():
+    falls = np.count_nonzero(wanted[1:] < wanted[:-1])
+    if falls * _RUN_ROWS <= len(wanted):
         return np.searchsorted(places.search, wanted)
-    # A search for ascending values walks memory forwards, which is worth a sort.
+    # A search for ascending values walks memory forwards; long runs do, the rest is worth a sort.
     order = np.argsort(wanted)
     place = np.empty(len(wanted), np.int64)
     place[order] = np.searchsorted(places.search, wanted[order])

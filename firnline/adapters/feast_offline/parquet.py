@@ -103,22 +103,24 @@ def batches(
     Args:
         table: The table.
         columns: What to read.
-        size: Rows at once.
+        size: Rows at once, as long as row groups and files follow each other.
         timestamp: Column whose statistics say which row groups can be left out.
         between: First and last nanosecond of interest; rows outside may still come.
 
     Yields:
         The number of the batch's first row, and the batch.
     """
-    for piece in table.pieces:
-        groups = []
-        first = piece.first
-        for group in range(piece.footer.num_row_groups):
-            count = piece.footer.row_group(group).num_rows
-            if between is None or timestamp is None or _meets(piece, group, timestamp, between):
-                groups.append((group, first))
-            first += count
-        yield from _read(table, piece, groups, columns, size)
+    held: list[Any] = []
+    start = after = 0
+    for first, batch in _chosen(table, columns, size, timestamp, between):
+        if held and (first != after or after - start >= size):
+            yield start, pa.concat_batches(held)
+            held = []
+        start = start if held else first
+        held.append(batch)
+        after = first + batch.num_rows
+    if held:
+        yield start, pa.concat_batches(held)
 
 
 def take(table: Table, columns: Sequence[str], wanted: Integers) -> Any:
@@ -160,6 +162,23 @@ def selected(table: Table, columns: Sequence[str]) -> Any:
             for field in fields
         ]
     )
+
+
+def _chosen(
+    table: Table,
+    columns: Sequence[str],
+    size: int,
+    timestamp: str | None,
+    between: tuple[int, int] | None,
+) -> Iterator[tuple[int, Any]]:
+    for piece in table.pieces:
+        groups = []
+        first = piece.first
+        for group in range(piece.footer.num_row_groups):
+            if between is None or timestamp is None or _meets(piece, group, timestamp, between):
+                groups.append((group, first))
+            first += piece.footer.row_group(group).num_rows
+        yield from _read(table, piece, groups, columns, size)
 
 
 def _read(

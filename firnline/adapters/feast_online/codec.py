@@ -104,7 +104,8 @@ def layout_of(number: int, text: str) -> Layout:
     try:
         document = json.loads(text)
         layout = Layout(
-            str(document["view"]), tuple((str(name), str(kind)) for name, kind in document["fields"])
+            str(document["view"]),
+            tuple((str(name), str(kind)) for name, kind in document["fields"]),
         )
     except (ValueError, KeyError, TypeError):
         layout = None

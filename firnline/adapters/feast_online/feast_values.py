@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from firnline.adapters.feast_online.codec import FIXED, Column, Layout, pack
 from firnline.adapters.feast_online.rows import Batch
 
 ROWS_AT_ONCE = 25_000
+# Feast's serialisation of keys that ours equals; older ones are its own affair.
+OUR_KEYS = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Kind -> the member of Feast's Value that holds it.
@@ -82,7 +84,7 @@ def batches_of_table(table: pa.Table, view: Any, version: int) -> Iterator[Batch
         yield Batch(
             layout,
             _keys(chunk, view, version),
-            _microseconds(chunk[source.timestamp_field]),
+            cast(list[int], _microseconds(chunk[source.timestamp_field])),
             _microseconds(chunk[created]) if created else [None] * len(chunk),
             pack(layout, {name: column for name, _, column in fields}, len(chunk)),
         )
@@ -178,7 +180,9 @@ def _keys(chunk: pa.Table, view: Any, version: int) -> list[bytes]:
         if kind not in ("text", "int64", "int32") or not _ARROW[kind][0](chunk[entity.name].type):
             return _keys_through_feast(chunk, view, version)
         columns[entity.name] = (kind, chunk[entity.name].to_pylist())
-    return entity_keys.encode(columns) if version >= 3 else _keys_through_feast(chunk, view, version)
+    if version < OUR_KEYS:
+        return _keys_through_feast(chunk, view, version)
+    return entity_keys.encode(columns)
 
 
 def _keys_through_feast(chunk: pa.Table, view: Any, version: int) -> list[bytes]:
@@ -198,7 +202,9 @@ def _keys_through_feast(chunk: pa.Table, view: Any, version: int) -> list[bytes]
 def _microseconds(times: pa.ChunkedArray) -> list[int | None]:
     if not pa.types.is_timestamp(times.type):
         times = times.cast(pa.timestamp("us", tz="UTC"))
-    found: list[int | None] = times.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
+    found: list[int | None] = (
+        times.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_pylist()
+    )
     return found
 
 

@@ -43,7 +43,7 @@ def _partial(data: Sequence[FeastRow], declared: Sequence[str]) -> bool:
 def _merged(
     data: Sequence[FeastRow], known: dict[bytes, dict[str, Any]], version: int
 ) -> list[FeastRow]:
-    found = []
+    found: list[FeastRow] = []
     for key, features, event, created in data:
         encoded = bytes(serialize_entity_key(key, version))
         known[encoded] = {**known.get(encoded, {}), **features}

@@ -20,6 +20,7 @@ from firnline.adapters.duckdb_features import compute
 from firnline.adapters.feast_store import FeastStore
 from firnline.adapters.feature_data import FeatureData
 from firnline.contracts.handshake import Facts, StageFacts
+from firnline.contracts.lock import Lock, add, render
 from firnline.errors import HandshakeError
 from tests.resources import clean_readings
 
@@ -41,7 +42,8 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeastStore]:
-    store = FeastStore(tmp_path_factory.mktemp("state"), rows_at_once=70)
+    locks = (ROOT / "feature_repo" / "features.lock",)
+    store = FeastStore(tmp_path_factory.mktemp("state"), locks, rows_at_once=70)
     apply(store, features)
     yield store
 
@@ -191,6 +193,24 @@ def test_online_equals_the_last_offline_row(store: FeastStore, features: Path) -
             for feature in view.features:
                 value = found[f"{view.name}__{feature}"][place]
                 assert value == (last[feature] if last else None)
+
+
+def test_an_online_read_refuses_a_version_that_is_not_the_models(
+    store: FeastStore, features: Path, tmp_path: Path
+) -> None:
+    store.materialize(clean_readings.at(hours=4), REFERENCES[:1])
+    with pytest.raises(HandshakeError) as caught:
+        store.online(["REF-000"], REFERENCES[:1], {REFERENCES[0]: "0" * 64})
+    assert caught.value.code == "H1" and "#000000" in caught.value.found
+    # Published here, but the store was filled from another definition of the same name.
+    other = replace(VIEWS[0], ttl_seconds=60)
+    lock = tmp_path / "features.lock"
+    lock.write_text(render(add(Lock(()), [other])))
+    with pytest.raises(HandshakeError) as caught:
+        replace(store, locks=(lock,)).online(
+            ["REF-000"], REFERENCES[:1], {REFERENCES[0]: other.digest()}
+        )
+    assert caught.value.code == "N1"
 
 
 def test_a_service_a_choice_of_versions(store: FeastStore) -> None:

@@ -175,3 +175,27 @@ def test_any_rows_are_as_the_definition(
     assert found["found"].to_pylist() == reference.join(
         entities, features, ["key"], ttl, known_by_then
     )
+
+
+def test_files_may_differ_and_times_may_be_far(tmp_path: Path) -> None:
+    """Text as dictionaries, a wider type and another unit in later files, no rows in the last."""
+    early = pa.table(
+        {
+            "key": pa.array(["a", "b"]).dictionary_encode(),
+            "ts": pa.array([at(0), at(1)], TIME),
+            "v": pa.array([1, 2], pa.int64()),
+        }
+    )
+    nanoseconds = pa.timestamp("ns")
+    late = pa.table({"key": ["a", "c"], "ts": pa.array([at(3)] * 2, nanoseconds), "v": [9, 8]})
+    for number, table in enumerate((early, late, late.slice(0, 0))):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    far = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)]
+    entities = [(key, time) for key in "abcd" for time in (*far, at(2))]
+    columns = {"key": [key for key, _ in entities], "event_timestamp": [t for _, t in entities]}
+    for keys, wanted in (
+        (("key",), [None, 9, 1, None, 2, 2, None, 8, None, None, None, None]),
+        ((), [None, 8, 2] * 4),
+    ):
+        found = join.join(pa.table(columns), "event_timestamp", [view(tmp_path, None, keys)])
+        assert found["found"].to_pylist() == wanted

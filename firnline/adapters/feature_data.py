@@ -20,7 +20,7 @@ from pathlib import Path
 from firnline.adapters import feature_data_log as logs
 from firnline.adapters.artifact_store import locked, raise_if_full
 from firnline.adapters.feature_data_log import Log
-from firnline.adapters.feature_data_parts import Part, damage, describe, found_in, store
+from firnline.adapters.feature_data_parts import Part, damage, describe, found_in, store, synced
 from firnline.adapters.feature_data_restore import whole_log
 from firnline.adapters.feature_data_snapshots import SNAPSHOTS, Snapshot, load, save
 from firnline.contracts.breach import refuse
@@ -147,6 +147,7 @@ class FeatureData:
             raise _empty(folder)
         parts = dict(before) if extend else {}
         new: list[tuple[str, int, str]] = []
+        touched: set[Path | None] = set()
         for name, file in files.items():
             sha256 = file_digest(file)
             known = revisions.get(name, {})
@@ -154,10 +155,12 @@ class FeatureData:
             part = before.get(name)
             if part is None or part.sha256 != sha256:
                 part = describe(name, revision, sha256, file, column)
-            store(part, file, home, home / _SCRATCH)
+            touched.add(store(part, file, home, home / _SCRATCH))
             parts[name] = part
             if sha256 not in known:
                 new.append((name, revision, sha256))
+        for place in filter(None, touched):
+            synced(place)
         snapshot = save(home, view, parts)
         if log.newest is None or log.newest.snapshot != snapshot.digest:
             log = logs.append(home, log, snapshot.digest, view, new)

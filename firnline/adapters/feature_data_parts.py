@@ -80,7 +80,7 @@ def describe(name: str, revision: int, sha256: str, file: Path, column: str) -> 
     import pyarrow.parquet as pq
 
     try:
-        times = pq.ParquetFile(file).read(columns=[column])[column]
+        times = pq.ParquetFile(file).read(columns=[column], use_threads=False)[column]
         micros = times.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
     except (pa.ArrowException, KeyError, OSError) as error:
         raise _unfit(file, str(error).splitlines()[0]) from error
@@ -93,7 +93,7 @@ def describe(name: str, revision: int, sha256: str, file: Path, column: str) -> 
     )
 
 
-def store(part: Part, source: Path, table: Path, scratch: Path) -> None:
+def store(part: Part, source: Path, table: Path, scratch: Path) -> Path | None:
     """Put a partition's bytes in their place, unless they are there and whole.
 
     The bytes are copied, not linked: what happens to the computed folder later cannot reach them.
@@ -104,12 +104,15 @@ def store(part: Part, source: Path, table: Path, scratch: Path) -> None:
         table: The table's folder.
         scratch: Folder on the same disk for what is not yet whole.
 
+    Returns:
+        The folder that got a name, which the caller lets reach the disk; None where none did.
+
     Raises:
         HandshakeError: P7 when the source changed while it was copied.
     """
     target = table / part.file
     if sha256_of(target) == part.sha256:
-        return
+        return None
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
     partial = scratch / part.sha256
@@ -119,7 +122,7 @@ def store(part: Part, source: Path, table: Path, scratch: Path) -> None:
     partial.chmod(_READ_ONLY)
     synced(partial)
     partial.replace(target)
-    synced(target.parent)
+    return target.parent
 
 
 def damage(table: Path, part: Part, others: Iterable[Part]) -> Breach | None:
@@ -131,13 +134,13 @@ def damage(table: Path, part: Part, others: Iterable[Part]) -> Breach | None:
         others: Partitions whose bytes may lie in its place.
     """
     file = table / part.file
+    sha256 = sha256_of(file)
+    if sha256 == part.sha256:
+        return None
     try:
         size = file.stat().st_size
     except FileNotFoundError:
         return _breach("P1", table, part, "the file is missing")
-    sha256 = sha256_of(file)
-    if sha256 == part.sha256:
-        return None
     swapped = next((other for other in others if other.sha256 == sha256), None)
     if swapped:
         told = f"it holds the bytes of {swapped.name} revision {swapped.revision}"

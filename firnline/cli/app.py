@@ -76,6 +76,31 @@ def run(
 
 
 @app.command()
+def train(
+    ensemble: EnsembleArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Raw readings: a file or a folder. Default: the current snapshot."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Train this stage; the others stay as they were registered."),
+    ] = None,
+    chain: Annotated[
+        bool, typer.Option(help="Train the stages that read a trained one as well.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train stages, publish what they give, and register the candidate.
+
+    Stages that would be fed by another version than they learned from are not registered.
+    """
+    from firnline.cli.train import train_stages
+
+    train_stages(ensemble, data, only, chain=chain, as_json=as_json)
+
+
+@app.command()
 def promote(
     ensemble: EnsembleArgument,
     override: Annotated[
@@ -102,31 +127,6 @@ def check(ensemble: EnsembleArgument, as_json: JsonOption = False) -> None:
     from firnline.cli.check import check_ensemble
 
     check_ensemble(ensemble, as_json=as_json)
-
-
-@app.command()
-def train(
-    ensemble: EnsembleArgument,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Raw readings: a file or a folder. Default: the current snapshot."),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Train this stage; the others stay as they were registered."),
-    ] = None,
-    chain: Annotated[
-        bool, typer.Option(help="Train the stages that read a trained one as well.")
-    ] = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Train stages, publish what they give, and register the candidate.
-
-    Stages that would be fed by another version than they learned from are not registered.
-    """
-    from firnline.cli.train import train_stages
-
-    train_stages(ensemble, data, only, chain=chain, as_json=as_json)
 
 
 @app.command()
@@ -161,6 +161,21 @@ def trace(
     from firnline.cli.trace import trace_ensemble
 
     trace_ensemble(ensemble, data, as_json=as_json)
+
+
+@app.command()
+def reconcile(
+    ensemble: EnsembleArgument,
+    sample: Annotated[int, typer.Option(min=1, help="Device-windows to compare.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare served features with those trained on.
+
+    Random windows from the offline store, the online store and a fresh computation.
+    """
+    from firnline.cli.reconcile import reconcile_ensemble
+
+    reconcile_ensemble(ensemble, sample, as_json=as_json)
 
 
 lock = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

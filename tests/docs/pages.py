@@ -3,9 +3,15 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from firnline.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+ROOT_COMMAND: Any = typer.main.get_command(app)
 TREES = ("firnline", "flows", "models", "edge", "feature_repo")
 
 
@@ -82,6 +88,25 @@ def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", prose(text), re.M)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+def every_command() -> dict[str, Any]:
+    """`run`, `lock check` and so on -> the command, in the order of the help."""
+    found: dict[str, Any] = {}
+    for name, command in ROOT_COMMAND.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= (
+            {f"{name} {each}": made for each, made in inner.items()} if inner else {name: command}
+        )
+    return found
+
+
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that words name, sub-commands followed, and the words that are left."""
+    command, rest = ROOT_COMMAND, words
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
 
 
 def _parts(words: list[str]) -> list[list[str]]:

@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from firnline.cli.app import app
 from firnline.contracts import ensemble
 from firnline.errors import ContractError
 from firnline.settings import Settings
 from firnline.telemetry import SWITCHES
-from tests.docs.pages import DOCS, ROOT, codes, section, tables
+from tests.docs.pages import DOCS, ROOT, codes, every_command, section, tables
 
 REFERENCE = DOCS / "reference"
 MODELS: tuple[type[BaseModel], ...] = (
@@ -26,7 +24,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     *(ensemble.Output, ensemble.Decide, ensemble.Split, ensemble.Quantize, ensemble.Parity),
     *(ensemble.Release, ensemble.Retrain, ensemble.Published, ensemble.PublishedRow),
 )
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = every_command()
 VERDICTS = ("shadow", "drift", "window")
 
 

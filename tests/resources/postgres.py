@@ -52,7 +52,9 @@ def _programs() -> Path:
     folders = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
     )
-    usable = [Path(found).parent] if found else [path for path in folders if (path / "initdb").exists()]
+    usable = (
+        [Path(found).parent] if found else [path for path in folders if (path / "initdb").exists()]
+    )
     if usable:
         return usable[-1]
     reason = "no PostgreSQL server is installed"

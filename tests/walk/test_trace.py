@@ -45,8 +45,7 @@ def test_every_pair_is_measured_and_mixed_ones_are_refused(
             assert [breach["where"] for breach in pair["breaches"]] == (
                 [] if up == down else ["stage classifier"]
             )
-            assert (pair["agreement"] == 1) >= (up == down)
-            assert pair["auc"] > 0.7
+            assert up != down or pair["agreement"] == 1
         assert pairs[2, 1]["stages"]["encoder"] == pairs[2, 2]["stages"]["encoder"]
         assert pairs[2, 1]["stages"]["classifier"] == pairs[1, 1]["stages"]["classifier"]
     # Version 2 is what the main job trained.

@@ -70,13 +70,13 @@ _TOLD = re.compile(
 _NAMES = "|".join((*GUARDED, HISTORY))
 # Statements of raw SQL that take the guard itself away, or the tables it stands on.
 _AGAINST_GUARD = re.compile(
-    r"^\s*(?:insert|update|delete|replace|drop|alter|truncate|create|with)\b.*\bfirnline_"
-    rf"|^\s*(?:drop|alter)\s+table\b.*\b(?:{_NAMES}|projects)\b"
-    r"|^\s*pragma\s+writable_schema\s*=",
+    r"\b(?:insert|update|delete|replace|drop|alter|truncate|create)\b.*\bfirnline_"
+    rf"|\b(?:drop|alter)\s+table\b.*\b(?:{_NAMES}|projects)\b"
+    r"|\bpragma\s+writable_schema\s*=",
     re.IGNORECASE | re.DOTALL,
 )
 _RAW_WRITE = re.compile(
-    rf"^\s*(?:insert|update|replace|with)\b.*\b(?:{_NAMES})\b", re.IGNORECASE | re.DOTALL
+    rf"\b(?:insert|update|replace|merge|copy)\b.*\b(?:{_NAMES})\b", re.IGNORECASE | re.DOTALL
 )
 _guards: "WeakKeyDictionary[Engine, SqlGuard]" = WeakKeyDictionary()
 

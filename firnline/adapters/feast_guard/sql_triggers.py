@@ -10,7 +10,7 @@ own; PostgreSQL looks the text up.
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, delete, insert, text
+from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.schema import CreateTable
 
 from firnline.adapters.feast_guard.rules import Key, next_table, readers
@@ -286,15 +286,15 @@ def _ensure_postgres(connection: Connection, rows: list[PublishedRow]) -> None:
 def _write_refusals(
     connection: Connection, words: Mapping[tuple[str, Key], tuple[str, str]]
 ) -> None:
+    """The words of each refusal, where they are not there yet as they should be."""
+    wanted = sorted((project, *key, *told) for (project, key), told in words.items())
+    rows = connection.execute(select(REFUSAL), execution_options=OWN)
+    if sorted(tuple(row) for row in rows) == wanted:
+        return
+    names = [column.name for column in REFUSAL.columns]
     connection.execute(delete(REFUSAL), execution_options=OWN)
-    for (project, key), (changed, removed) in words.items():
-        told = {
-            "project_id": project,
-            "family": key.family,
-            "object_name": key.name,
-            "changed": changed,
-            "removed": removed,
-        }
+    for row in wanted:
+        told = dict(zip(names, row, strict=True))
         connection.execute(insert(REFUSAL).values(told), execution_options=OWN)
 
 
@@ -366,7 +366,7 @@ BEGIN
   IF TG_TABLE_NAME <> '{PUBLISHED.name}' AND NOT EXISTS (SELECT 1 FROM {PUBLISHED.name}) THEN
     RETURN NULL;
   END IF;
-  RAISE EXCEPTION '%', {_quoted(_OWN_TEXT)};
+  RAISE EXCEPTION '%', replace({_quoted(_OWN_TEXT)}, '{PUBLISHED.name}', TG_TABLE_NAME);
 END $guard$"""
 _POSTGRES_FUNCTIONS = (_POSTGRES_GUARD, _POSTGRES_HISTORY, _POSTGRES_PROJECT, _POSTGRES_FROZEN)
 

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo.refrigeration.transforms import VIEWS
+from firnline.adapters.duckdb_features import compute
 from firnline.adapters.feature_data import FeatureData, Part, Snapshot
 from firnline.digest import bytes_digest, file_digest
 from firnline.errors import HandshakeError
+from tests.resources import clean_readings
 
-START = datetime(2026, 1, 1, 22, tzinfo=UTC)
 VIEW, TABLE = "a" * 64, "sums_v1"
 FIVE, SIX, SEVEN = (f"date=2026-01-01/part-0{hour}" for hour in (5, 6, 7))
 
@@ -327,3 +331,64 @@ def test_a_kill_at_any_point_leaves_the_old_data_or_the_new(
     assert kills == old + new
     assert kills > 20
     assert min(old, new) > 0
+
+
+def test_a_late_reading_makes_revision_two_of_its_hour_alone(
+    data: FeatureData, tmp_path: Path
+) -> None:
+    view = VIEWS[0]
+    readings = clean_readings.readings()
+    late = readings.slice(len(readings) // 2, 1)
+    minute = pa.array([clean_readings.at(hours=1, minutes=30)], late["timestamp_utc"].type)
+    late = late.set_column(late.schema.get_field_index("timestamp_utc"), "timestamp_utc", minute)
+
+    def run(name: str, table: pa.Table) -> Snapshot:
+        clean = clean_readings.write(table, tmp_path / name / "clean")
+        compute(view, clean, tmp_path / name)
+        return data.commit(view.table, view.digest(), tmp_path / name / view.table)
+
+    first = run("first", readings)
+    before = {path: path.read_bytes() for path in data.files(first)}
+    log = (data.root / view.table / "revisions.log").read_bytes()
+    second = run("second", pa.concat_tables([readings, late]))
+    assert list(revisions(first).values()) == [1, 1, 1]
+    assert revisions(second) == revisions(first) | {"date=2026-01-01/part-23": 2}
+    assert data.head(view.table) == second
+    again = data.files(data.snapshot(view.table, first.digest))
+    assert {path: path.read_bytes() for path in again} == before
+    assert (data.root / view.table / "revisions.log").read_bytes().startswith(log)
+    assert run("third", readings) == first
+
+
+def test_commits_at_the_same_time_lose_nothing_and_readers_see_whole_data(
+    data: FeatureData, tmp_path: Path
+) -> None:
+    names = [f"date=2026-01-01/part-{hour:02d}" for hour in range(12)]
+    for name in names:
+        partition(tmp_path / name[-2:], name)
+    data.commit(TABLE, VIEW, tmp_path / "00")
+    committed = threading.Event()
+
+    def read() -> int:
+        seen = 0
+        while not committed.is_set():
+            newest = data.head(TABLE)
+            assert newest is not None
+            assert len(newest.parts) >= seen
+            seen = len(newest.parts)
+            assert len(data.files(newest)) == seen
+        return seen
+
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(read)
+        commits = [
+            pool.submit(data.commit, TABLE, VIEW, tmp_path / name[-2:], extend=True)
+            for name in names[1:]
+        ]
+        for commit in commits:
+            commit.result()
+        committed.set()
+        assert reader.result() >= 1
+    newest = data.head(TABLE)
+    assert newest is not None
+    assert [part.name for part in newest.parts] == names

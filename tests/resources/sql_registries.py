@@ -1,0 +1,94 @@
+"""SQL registries of a test's own, seen through the plugin and past it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feast import FeatureStore
+from sqlalchemy import Engine, MetaData, create_engine, select, text
+
+from firnline.contracts.lock import Line
+from tests.resources.feast_versions import PROJECT, opened, repository, write_lock
+
+
+@dataclass(frozen=True)
+class SqlRegistry:
+    """One registry and the folder that Feast runs from.
+
+    Attributes:
+        bare: Its URL without the plugin.
+        folder: Holds feature_store.yaml and features.lock.
+    """
+
+    bare: str
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Its URL with the plugin."""
+        joint = "&" if "?" in self.bare else "?"
+        lock = self.folder / "features.lock"
+        return f"{self.bare}{joint}plugin=firnline&firnline_lock={lock}"
+
+    def store(self) -> FeatureStore:
+        """A client of its own, with the plugin."""
+        return opened(self.folder)
+
+    def bare_store(self) -> FeatureStore:
+        """A client without the plugin, in a repository without a lock."""
+        registry = {"registry_type": "sql", "path": self.bare}
+        return opened(repository(self.folder.with_name("bare"), registry))
+
+    def past(self) -> Engine:
+        """An engine without the plugin."""
+        return create_engine(self.bare)
+
+    def sql(self, statement: str, **values: Any) -> None:
+        """Run SQL past the plugin."""
+        engine = self.past()
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(statement), values)
+        finally:
+            engine.dispose()
+
+    def dump(self) -> dict[str, list[Any]]:
+        """Every row of every table, the guard's too."""
+        engine = self.past()
+        try:
+            tables = MetaData()
+            tables.reflect(engine)
+            with engine.connect() as connection:
+                return {
+                    name: sorted(map(repr, connection.execute(select(table))))
+                    for name, table in tables.tables.items()
+                }
+        finally:
+            engine.dispose()
+
+
+def registry(bare: str, folder: Path, *lines: Line) -> SqlRegistry:
+    """A registry whose repository has these lines in its lock; nothing is applied."""
+    made = SqlRegistry(bare, folder / "repo")
+    repository(made.folder, {"registry_type": "sql", "path": made.url})
+    write_lock(made.folder, *lines)
+    return made
+
+
+def refused(made: SqlRegistry, code: str, action: Callable[[], Any]) -> str:
+    """What an action was refused with; asserts its code, a mend, and that nothing changed."""
+    before = made.dump()
+    try:
+        action()
+    except Exception as error:
+        told = str(error)
+    else:
+        raise AssertionError("it was accepted")
+    assert f"[{code}]" in told, told
+    assert "To mend: " in told, told
+    assert made.dump() == before
+    return told
+
+
+__all__ = ["PROJECT", "SqlRegistry", "refused", "registry"]

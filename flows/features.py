@@ -20,9 +20,15 @@ from flows.steps import Document, Results, Step, code, folder_of, run_step
 
 _CODE = (
     "firnline.adapters.duckdb_features",
+    "firnline.adapters.duckdb_windows",
+    "firnline.adapters.feast_offline",
     "firnline.adapters.feast_objects",
     "firnline.adapters.feast_store",
     "firnline.adapters.feature_data",
+    "firnline.adapters.feature_data_log",
+    "firnline.adapters.feature_data_parts",
+    "firnline.adapters.feature_data_restore",
+    "firnline.adapters.feature_data_snapshots",
     "firnline.adapters.partitions",
     "firnline.adapters.spine",
 )

@@ -11,6 +11,7 @@ from prefect import flow
 
 from firnline import wiring
 from firnline.contracts.features import WindowView
+from firnline.decision import Decision
 from firnline.digest import digest
 from firnline.errors import EvidenceError
 from firnline.evidence.reconcile import Aligned, judge
@@ -71,15 +72,33 @@ def reconcile(
     wiring.ledger().append(decision)
     document = decision.document()
     publish(workload.name, document, reused=False)
-    if decision.verdict != "agree":
+    refuse(decision)
+    return document
+
+
+def refuse(decision: Decision) -> None:
+    """Fail on what did not agree.
+
+    Raises:
+        EvidenceError: R2 when sources differ, R3 when there was nothing to compare.
+    """
+    where = f"features of {decision.subject}"
+    if "R2" in decision.rules:
         raise EvidenceError(
-            decision.rules[0],
+            "R2",
             found=decision.reason,
-            where=f"features of {workload.name}",
-            mend="docs/online.md tells which source to look at first; serve no new model until "
+            where=where,
+            mend="docs/online.md tells which source to look at first; promote no model until "
             "they agree",
         )
-    return document
+    if "R3" in decision.rules:
+        raise EvidenceError(
+            "R3",
+            found=decision.reason,
+            where=where,
+            mend="see that readings have come in within the TTL of a feature version, and that "
+            "they make windows",
+        )
 
 
 def _aligned(

@@ -91,7 +91,7 @@ def code(*modules: str, packages: tuple[str, ...] = (), folder: Path | None = No
     """Digest of the code a step's outcome depends on.
 
     Args:
-        modules: Our modules, by dotted name.
+        modules: Our modules, by dotted name; of a package every module counts.
         packages: Distributions whose version counts.
         folder: A workload's folder, whose Python files all count.
     """
@@ -106,4 +106,7 @@ def _source_digest(module: str) -> str:
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         return ""
+    if spec.submodule_search_locations:
+        files = sorted(Path(spec.origin).parent.glob("*.py"))
+        return digest({path.name: bytes_digest(path.read_bytes()) for path in files})
     return bytes_digest(Path(spec.origin).read_bytes())

@@ -20,7 +20,15 @@ from pathlib import Path
 from firnline.adapters import feature_data_log as logs
 from firnline.adapters.artifact_store import locked, raise_if_full
 from firnline.adapters.feature_data_log import Log
-from firnline.adapters.feature_data_parts import Part, damage, describe, found_in, store, synced
+from firnline.adapters.feature_data_parts import (
+    PARTS,
+    Part,
+    damage,
+    describe,
+    found_in,
+    store,
+    synced,
+)
 from firnline.adapters.feature_data_restore import whole_log
 from firnline.adapters.feature_data_snapshots import SNAPSHOTS, Snapshot, load, save
 from firnline.contracts.breach import refuse
@@ -139,43 +147,50 @@ class FeatureData:
     def _commit(
         self, home: Path, log: Log, view: str, folder: Path, column: str, extend: bool
     ) -> Snapshot:
-        revisions = log.revisions()
-        newest = _newest(home, log, revisions, required=extend)
+        newest = _newest(home, log, required=extend)
         before = {part.name: part for part in newest.parts} if newest else {}
-        files = found_in(folder)
-        if not files:
-            raise _empty(folder)
-        parts = dict(before) if extend else {}
-        new: list[tuple[str, int, str]] = []
-        touched: set[Path | None] = set()
-        for name, file in files.items():
-            sha256 = file_digest(file)
-            known = revisions.get(name, {})
-            revision = known.get(sha256) or 1 + max(known.values(), default=0)
-            part = before.get(name)
-            if part is None or part.sha256 != sha256:
-                part = describe(name, revision, sha256, file, column)
-            touched.add(store(part, file, home, home / _SCRATCH))
-            parts[name] = part
-            if sha256 not in known:
-                new.append((name, revision, sha256))
-        for place in filter(None, touched):
-            synced(place)
-        snapshot = save(home, view, parts)
+        fresh = _stored(home, log.revisions(), before, folder, column)
+        snapshot = save(home, view, before | fresh if extend else fresh)
         if log.newest is None or log.newest.snapshot != snapshot.digest:
-            log = logs.append(home, log, snapshot.digest, view, new)
+            held = [(part.name, part.revision, part.sha256) for part in snapshot.parts]
+            log = logs.append(home, log, snapshot.digest, view, held)
         logs.point(home, log)
         return snapshot
 
 
-def _newest(
-    home: Path, log: Log, revisions: Mapping[str, Mapping[str, int]], *, required: bool
-) -> Snapshot | None:
+def _stored(
+    home: Path,
+    revisions: Mapping[str, Mapping[str, int]],
+    before: Mapping[str, Part],
+    folder: Path,
+    column: str,
+) -> dict[str, Part]:
+    """The partitions of a computed folder, whole and on the disk in the table's folder."""
+    files, parts = found_in(folder), {}
+    if not files:
+        raise _empty(folder)
+    places: set[Path] = set()
+    for name, file in files.items():
+        sha256 = file_digest(file)
+        part = before.get(name)
+        if part is None or part.sha256 != sha256:
+            known = revisions.get(name, {})
+            revision = known.get(sha256) or 1 + max(known.values(), default=0)
+            part = describe(name, revision, sha256, file, column)
+        if store(part, file, home, home / _SCRATCH):
+            places |= {(home / part.file).parent, home / PARTS, home}
+        parts[name] = part
+    for place in places:
+        synced(place)
+    return parts
+
+
+def _newest(home: Path, log: Log, *, required: bool) -> Snapshot | None:
     """The newest snapshot; a damaged manifest only matters to a commit that builds on it."""
     if log.newest is None:
         return None
     try:
-        return load(home, log.newest.snapshot, revisions)
+        return load(home, log.newest.snapshot, log.revisions())
     except HandshakeError:
         if required:
             raise

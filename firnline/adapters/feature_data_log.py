@@ -98,9 +98,10 @@ def append(
         log: What `read_log` gave.
         snapshot: Digest of the newest data.
         view: Digest of the version.
-        revisions: Partition name, revision and sha256 of what is new.
+        revisions: Partition name, revision and sha256; those the log has are left out.
     """
-    new = tuple(revisions)
+    known = log.revisions()
+    new = tuple(found for found in revisions if found[2] not in known.get(found[0], {}))
     before = log.newest.chain if log.newest else _FIRST
     chain = bytes_digest((before + _text(snapshot, view, new)).encode())
     entry = Entry(snapshot, view, new, chain)

@@ -93,7 +93,7 @@ def describe(name: str, revision: int, sha256: str, file: Path, column: str) -> 
     )
 
 
-def store(part: Part, source: Path, table: Path, scratch: Path) -> Path | None:
+def store(part: Part, source: Path, table: Path, scratch: Path) -> bool:
     """Put a partition's bytes in their place, unless they are there and whole.
 
     The bytes are copied, not linked: what happens to the computed folder later cannot reach them.
@@ -105,14 +105,14 @@ def store(part: Part, source: Path, table: Path, scratch: Path) -> Path | None:
         scratch: Folder on the same disk for what is not yet whole.
 
     Returns:
-        The folder that got a name, which the caller lets reach the disk; None where none did.
+        Whether a file was put there; its bytes are on the disk then, its name may not be.
 
     Raises:
         HandshakeError: P7 when the source changed while it was copied.
     """
     target = table / part.file
     if sha256_of(target) == part.sha256:
-        return None
+        return False
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
     partial = scratch / part.sha256
@@ -122,7 +122,7 @@ def store(part: Part, source: Path, table: Path, scratch: Path) -> Path | None:
     partial.chmod(_READ_ONLY)
     synced(partial)
     partial.replace(target)
-    return target.parent
+    return True
 
 
 def damage(table: Path, part: Part, others: Iterable[Part]) -> Breach | None:

@@ -1,6 +1,5 @@
 """`firnline reconcile`: is what models are served what they were trained on."""
 
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -10,7 +9,7 @@ from firnline.cli.run import flow_job
 from firnline.cli.show import aside, print_json, screen
 
 
-def reconcile_features(ensemble: str, data: Path | None, sample: int, *, as_json: bool) -> None:
+def reconcile_ensemble(ensemble: str, sample: int, *, as_json: bool) -> None:
     """Compare windows offline, online and computed anew; exit 1 when they do not agree."""
 
     def work(path: str | None) -> dict[str, Any]:
@@ -18,7 +17,7 @@ def reconcile_features(ensemble: str, data: Path | None, sample: int, *, as_json
 
         return reconcile(ensemble, path, sample)
 
-    document = flow_job(ensemble, data, work, as_json=as_json)
+    document = flow_job(ensemble, None, work, as_json=as_json)
     if as_json:
         print_json(document)
         return

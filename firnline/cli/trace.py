@@ -30,10 +30,11 @@ def trace_ensemble(ensemble: str, data: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        _show(document)
+        show(document)
 
 
-def _show(document: dict[str, Any]) -> None:
+def show(document: dict[str, Any]) -> None:
+    """The trace on one screen: a row a pair, then AUC by fault, for every retraining."""
     from flows.trace_summary import told
 
     console = screen()
@@ -44,7 +45,9 @@ def _show(document: dict[str, Any]) -> None:
         console.print(_pairs(pair, rows))
         if rows[0]["by_class"]:
             console.print(_faults(rows))
-    console.print(f"\n[bold]report[/bold]  {escape(nearby(document['files']['html']))}")
+    console.print(
+        f"\n[bold]report[/bold]  {escape(nearby(document['files']['html']))}", soft_wrap=True
+    )
     console.print(f"[bold]mlflow[/bold]  run {document['mlflow']}")
     aside().print(f"[dim]{document['seconds']} s in all[/dim]")
 

@@ -150,6 +150,20 @@ def test_version_2_is_the_ensemble_as_it_is_trained_anyway(frame, chain):
     assert mixed.rule == found.matched[0].rule
 
 
+def test_a_chain_of_three_is_crossed_at_its_first_stage(frame, chain, manifest, stage):
+    last = stage("last", "Limit", "score", upstream=["limit.score"])
+    stages = [part.model_dump(mode="json") for part in chain().stage]
+    three = manifest([*stages, last | {"recipe": "traced_recipes:Limit"}])
+    found = traced(three, frame, WEEK)
+    one, two = found.matched
+    assert found.stage == "encoder"
+    for part in (1, 2):
+        assert found.pair(2, 1).stages[part] is one.stages[part]
+        heard = [made.stages[part].fitted.listened for made in (one, two)]
+        assert heard[0].shape == heard[1].shape
+        assert not np.array_equal(*heard)
+
+
 def test_a_stage_that_learns_nothing_has_no_two_versions(frame, chain):
     manifest = chain("Same")
     assert traced(manifest, frame, WEEK) is None

@@ -1,12 +1,12 @@
 """SQL registries of a test's own, seen through the plugin and past it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from feast import FeatureStore
-from sqlalchemy import Engine, MetaData, create_engine, select, text
+from sqlalchemy import Engine, NullPool, create_engine, inspect, text
 
 from firnline.contracts.lock import Line
 from tests.resources.feast_versions import PROJECT, opened, repository, write_lock
@@ -19,10 +19,12 @@ class SqlRegistry:
     Attributes:
         bare: Its URL without the plugin.
         folder: Holds feature_store.yaml and features.lock.
+        stores: Clients that were opened.
     """
 
     bare: str
     folder: Path
+    stores: list[FeatureStore] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -33,16 +35,17 @@ class SqlRegistry:
 
     def store(self) -> FeatureStore:
         """A client of its own, with the plugin."""
-        return opened(self.folder)
+        self.stores.append(opened(self.folder))
+        return self.stores[-1]
 
-    def bare_store(self) -> FeatureStore:
-        """A client without the plugin, in a repository without a lock."""
-        registry = {"registry_type": "sql", "path": self.bare}
-        return opened(repository(self.folder.with_name("bare"), registry))
+    def close(self) -> None:
+        """Let go of every connection that clients have kept open."""
+        for store in self.stores:
+            store.registry.write_engine.dispose()
 
     def past(self) -> Engine:
         """An engine without the plugin."""
-        return create_engine(self.bare)
+        return create_engine(self.bare, poolclass=NullPool)
 
     def sql(self, statement: str, **values: Any) -> None:
         """Run SQL past the plugin."""
@@ -57,12 +60,10 @@ class SqlRegistry:
         """Every row of every table, the guard's too."""
         engine = self.past()
         try:
-            tables = MetaData()
-            tables.reflect(engine)
             with engine.connect() as connection:
                 return {
-                    name: sorted(map(repr, connection.execute(select(table))))
-                    for name, table in tables.tables.items()
+                    name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {name}"))))
+                    for name in inspect(engine).get_table_names()
                 }
         finally:
             engine.dispose()

@@ -75,7 +75,7 @@ def test_every_deployment_is_there_with_its_schedule(served: Project) -> None:
 
     found = post(served, "deployments/filter", {})
 
-    assert len(found) == len(declared) == 9
+    assert len(found) == len(declared) == 11
     crons = {
         s["schedule"]["cron"]: s["schedule"]["timezone"] for d in found for s in d["schedules"]
     }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from firnline.adapters.mlflow_registry import TRACE, MlflowRegistry
+from firnline.cli.trace import show
 from firnline.digest import canonical_json
 from flows.trace_page import page
 from flows.trace_plot import plot
@@ -24,7 +25,10 @@ def traced(
     """A copy of the project that has walked, traced."""
     folder = tmp_path_factory.mktemp("traced")
     for name in (".firnline", "data"):
-        shutil.copytree(first[0].folder / name, folder / name)
+        # MLflow names its files by absolute path: a copy would write into the original.
+        shutil.copytree(
+            first[0].folder / name, folder / name, ignore=shutil.ignore_patterns("mlflow")
+        )
     shutil.copy(first[0].folder / "data.dvc", folder)
     project = Project(folder, first[0].environment, first[0].prefix)
     return project, project.json("trace", "refrigeration")
@@ -90,23 +94,38 @@ def test_the_files_hold_the_trace_and_ask_for_nothing(
     assert "<b>H5</b> stage classifier" in files["html"]
 
 
-def test_it_is_one_run_of_mlflow_and_the_second_time_it_is_reused(
+def test_it_is_one_run_of_mlflow_however_often_it_is_logged(
     traced: tuple[Project, dict[str, Any]],
 ) -> None:
     project, document = traced
-    again = project.run("trace", "refrigeration")
-
-    assert again.returncode == 0, again.stderr
-    assert "reused trace" in again.stderr
-    assert "v2 / v1" in again.stdout
-    assert document["mlflow"] in again.stdout
-    client = MlflowRegistry(project.folder / ".firnline")._client()
+    registry = MlflowRegistry(project.folder / ".firnline")
+    folder = Path(document["files"]["json"]).parent
+    again = registry.log_trace("refrigeration", document["key"], metrics={}, tags={}, folder=folder)
+    client = registry._client()
     experiment = client.get_experiment_by_name("refrigeration").experiment_id
     (run,) = client.search_runs([experiment], f"tags.`{TRACE}` = '{document['key']}'")
-    assert run.info.run_id == document["mlflow"]
+
+    assert again == document["mlflow"] == run.info.run_id
     assert run.info.status == "FINISHED"
     mixed = document["summary"][-1]
     assert run.data.metrics["fleet.v1_on_v2.auc"] == pytest.approx(mixed["auc"]["mean"])
     assert {"trace.html", "trace.svg", "trace.json"} <= {
         file.path for file in client.list_artifacts(run.info.run_id)
     }
+
+
+def test_people_see_a_row_a_pair(
+    traced: tuple[Project, dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, document = traced
+    show(document)
+    shown = capsys.readouterr().out
+
+    for name in ("v1 / v1", "v2 / v2", "v2 / v1", "v1 / v2"):
+        lines = [line for line in shown.splitlines() if line.startswith(name)]
+        assert len(lines) == 2
+        assert all(("H5" in line) == (name[:2] != name[-2:]) for line in lines)
+    assert document["files"]["html"] in shown

@@ -1,6 +1,7 @@
 """The rules over a whole registry: what it holds, what it would hold, what it has published."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from firnline.adapters.feast_guard.meaning import Meaning
 from firnline.adapters.feast_guard.published_file import Entry
@@ -23,6 +24,7 @@ from firnline.adapters.feast_guard.rules import (
     next_table,
 )
 from firnline.contracts.breach import Breach
+from firnline.digest import canonical_json
 
 Lines = Mapping[str, Record]
 
@@ -38,7 +40,8 @@ def registry_breaches(
         before: What it holds.
         after: What it would hold.
     """
-    held, was, now = meanings(published), meanings(before), meanings(after)
+    was, now = meanings(before), meanings(after)
+    held = held_meanings(published, now)
     found: list[Breach] = []
     for project in sorted({*held, *now}):
         rules = Rules(lines, held.get(project, {}))
@@ -57,7 +60,8 @@ def newly_published(
         published: What the registry has published.
         after: What it holds.
     """
-    held, now = meanings(published), meanings(after)
+    now = meanings(after)
+    held = held_meanings(published, now)
     public = {
         (project, key)
         for project, objects in now.items()
@@ -65,7 +69,7 @@ def newly_published(
     }
     known = {(entry.project, entry.family, entry.name) for entry in published}
     return [
-        entry
+        replace(entry, meaning=_recorded(now, entry))
         for entry in after
         if (entry.project, entry.family, entry.name) not in known
         and (entry.project, _stands_for(entry)) in public
@@ -79,7 +83,8 @@ def not_as_published(published: Sequence[Entry], found: Sequence[Entry]) -> list
         published: What the registry has published.
         found: What it holds.
     """
-    held, now = meanings(published), meanings(found)
+    now = meanings(found)
+    held = held_meanings(published, now)
     words: list[str] = []
     for project, objects in held.items():
         for key, record in objects.items():
@@ -88,6 +93,36 @@ def not_as_published(published: Sequence[Entry], found: Sequence[Entry]) -> list
             words += [f"{key}: {'; '.join(changes)}"] if changes else []
     words += [breach.found for breach in _doubles(published, found)]
     return words + [breach.found for breach in _history_breaches(published, found)]
+
+
+def held_meanings(
+    published: Sequence[Entry], now: Mapping[str, Mapping[Key, Meaning]]
+) -> dict[str, dict[Key, Meaning]]:
+    """What published objects mean, as far as possible in the terms of what stands there now.
+
+    Byte code reads otherwise to another Python than to the one that published it, so an object
+    is unchanged when it reads as it was read then, or as its message reads today.
+
+    Args:
+        published: What the registry has published.
+        now: Project -> key -> what an object of the registry means.
+
+    Returns:
+        Project -> key -> what a published object means.
+    """
+    held = meanings(published)
+    for entry in published:
+        key = Key(entry.family, entry.name)
+        stands = now.get(entry.project, {}).get(key)
+        if stands is not None and canonical_json(stands) == entry.meaning:
+            held[entry.project][key] = stands
+    return held
+
+
+def _recorded(now: Mapping[str, Mapping[Key, Meaning]], entry: Entry) -> str:
+    if entry.family == HISTORY:
+        return ""
+    return canonical_json(now[entry.project][Key(entry.family, entry.name)])
 
 
 def _stands_for(entry: Entry) -> Key:
@@ -132,9 +167,9 @@ def _doubles(published: Sequence[Entry], after: Sequence[Entry]) -> list[Breach]
 def _history_breaches(published: Sequence[Entry], after: Sequence[Entry]) -> list[Breach]:
     """What `view@vN` reads of a published view can neither change nor become something else."""
     held, now = histories(published), histories(after)
-    views = meanings(published)
+    views = held_meanings(published, meanings(after))
     there = {(entry.project, entry.name) for entry in after if entry.family == "view"}
-    found = []
+    found: list[Breach] = []
     for place, entry in held.items():
         name, number = viewed(entry)
         stands = now.get(place)

@@ -27,18 +27,26 @@ from typing import Any
 
 from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryMessage
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships none
 
 from firnline.adapters.artifact_store import locked
-from firnline.adapters.feast_guard import published_file
+from firnline.adapters.feast_guard import precheck, published_file
 from firnline.adapters.feast_guard.file_rules import (
+    held_meanings,
     newly_published,
     not_as_published,
     registry_breaches,
 )
-from firnline.adapters.feast_guard.published_file import Published
-from firnline.adapters.feast_guard.registry_objects import canonical, changed, entries, put_back
-from firnline.adapters.feast_guard.rules import Record
+from firnline.adapters.feast_guard.meaning import Meaning
+from firnline.adapters.feast_guard.published_file import Entry, Published
+from firnline.adapters.feast_guard.registry_objects import (
+    canonical,
+    changed,
+    entries,
+    meanings,
+    put_back,
+)
+from firnline.adapters.feast_guard.rules import Key, Record, Rules
 from firnline.adapters.lock_file import read_lock
 from firnline.contracts.breach import refuse
 from firnline.contracts.lock import joined
@@ -76,6 +84,7 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
         self._issued: tuple[Any, bytes] | None = None
         self._dropped: set[tuple[str, str, str]] = set()
         self._sound: tuple[str, str] | None = None
+        precheck.install()
 
     @property
     def path(self) -> Path:
@@ -90,6 +99,21 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
         """
         with self._mutex:
             return self._held().published
+
+    def state(self, project: str) -> tuple[Rules, dict[Key, Meaning]]:
+        """The rules of a project, and what each of its objects means.
+
+        Args:
+            project: Feast's project.
+
+        Raises:
+            HandshakeError: As reading the registry or its lock files does.
+        """
+        with self._mutex:
+            held = self._held()
+        now = meanings(_in(held.registry))
+        published = held_meanings(held.published.entries, now).get(project, {})
+        return Rules(self.lines(), published), now.get(project, {})
 
     def lines(self) -> Mapping[str, Record]:
         """Feast's name of every published version -> its line in the lock files.
@@ -154,11 +178,8 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
         """
         with self._mutex, locked(self._flock):
             held = self._held(under_lock=True)
-            empty: list[Any] = []
-            refuse(
-                registry_breaches(self.lines(), held.published.entries, self._in(held), empty),
-                f"teardown of the registry {self.path.name}",
-            )
+            found = registry_breaches(self.lines(), held.published.entries, _in(held.registry), [])
+            refuse(sorted(found), f"teardown of the registry {self.path.name}")
             super().teardown()
 
     @property
@@ -172,9 +193,6 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
     @property
     def _record(self) -> Path:
         return published_file.published_path(self.path)
-
-    def _in(self, held: Held) -> list[Any]:
-        return [] if held.registry is None else entries(held.registry)
 
     def _is_new(self, registry: Any) -> bool:
         return not registry.version_id and not changed(_empty(), registry)
@@ -201,11 +219,10 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
 
     def _write(self, held: Held, registry: Any) -> None:
         lines = self.lines()
-        published, before, after = held.published, self._in(held), entries(registry)
-        refuse(
-            registry_breaches(lines, published.entries, before, after),
-            f"the registry {self.path.name}",
-        )
+        published, after = held.published, entries(registry)
+        found = registry_breaches(lines, published.entries, _in(held.registry), after)
+        # A view's own breach first: those of what it stands on follow from it.
+        refuse(sorted(found), f"the registry {self.path.name}")
         added = newly_published(lines, published.entries, after)
         line, head = published_file.next_line(published, added) if added else (b"", published.head)
         written = RegistryMessage.FromString(registry.SerializeToString())
@@ -316,6 +333,10 @@ def _held_lock(path: Path, under_lock: bool) -> Iterator[None]:
         return
     with locked(path):
         yield
+
+
+def _in(registry: Any) -> list[Entry]:
+    return [] if registry is None else entries(registry)
 
 
 def _empty() -> Any:

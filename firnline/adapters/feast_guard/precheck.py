@@ -104,8 +104,10 @@ def _state(store: Any) -> tuple[Rules, dict[Key, Meaning]]:
     from firnline.adapters.feast_guard.sql_plugin import DEFAULT_LOCK, lines_of
 
     # A file or a server: it keeps its own record, and the lock tells most of it beforehand.
-    held = _registered(store.registry.proto(), store.project)
     rules = Rules(lines_of([Path(store.repo_path or ".") / DEFAULT_LOCK]))
+    if not rules.lines:
+        return rules, {}
+    held = _registered(store.registry.proto(), store.project)
     return Rules(rules.lines, closure(rules, held)), held
 
 

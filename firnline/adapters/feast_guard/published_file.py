@@ -10,7 +10,7 @@ import base64
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Entry:
         name: Its name; `device_window_v1@0` for a history.
         kind: Name of the protobuf message.
         message: The message as it was when it was published.
+        meaning: Canonical JSON of what it meant to the Python that published it: the byte code of
+            a function reads otherwise to another. Empty for a history.
     """
 
     project: str
@@ -35,6 +37,7 @@ class Entry:
     name: str
     kind: str
     message: bytes
+    meaning: str = field(default="", compare=False)
 
     def document(self) -> dict[str, str]:
         """As a line holds it."""
@@ -44,6 +47,7 @@ class Entry:
             "name": self.name,
             "kind": self.kind,
             "message": base64.b64encode(self.message).decode(),
+            "meaning": self.meaning,
         }
 
 
@@ -156,4 +160,5 @@ def _parsed(line: bytes, previous: str, where: str) -> tuple[list[Entry], str]:
 
 def _entry(item: dict[str, Any]) -> Entry:
     message = base64.b64decode(item["message"], validate=True)
-    return Entry(item["project"], item["family"], item["name"], item["kind"], message)
+    named = (item["project"], item["family"], item["name"], item["kind"])
+    return Entry(*named, message, item["meaning"])

@@ -15,7 +15,7 @@ whatever either of them stands on: were that to change, the values under the sam
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,11 +77,13 @@ def closure(rules: Rules, objects: Mapping[Key, Meaning]) -> dict[Key, Meaning]:
         Every published object with what it means; an earlier one keeps its meaning.
     """
     found = dict(rules.published)
+    # What is not as its line says was a draft before the line came, and may still be put right.
+    fit = {key: held for key, held in objects.items() if not _against_lines(rules, key, held)}
     for name in rules.lines:
         key = Key("view", name)
-        if key in objects:
-            found.setdefault(key, objects[key])
-    while added := {key: objects[key] for key in _reached(found, objects) if key in objects}:
+        if key in fit:
+            found.setdefault(key, fit[key])
+    while added := {key: fit[key] for key in _reached(found, fit) if key in fit}:
         found |= added
     return found
 
@@ -117,8 +119,12 @@ def check(
         # Nothing is about to happen to it, so it has happened already.
         drifted = after.get(key) == before.get(key) != held
         found += [_past(breach) for breach in breaches] if drifted else breaches
-    new = sorted(set(after) - set(rules.published))
+    new = sorted(key for key in after.keys() - rules.published.keys() if _new(key, before, after))
     return found + [breach for key in new for breach in check_one(rules, key, after[key], after)]
+
+
+def _new(key: Key, before: Mapping[Key, Meaning], after: Mapping[Key, Meaning]) -> bool:
+    return before.get(key) != after[key]
 
 
 def _past(breach: Breach) -> Breach:
@@ -142,12 +148,12 @@ def check_one(
     if held is None:
         return _against_lines(rules, key, wanted) if wanted is not None else []
     changed, removed = _CODES.get(key.family, _UNDER)
-    where = f"{key}{_dependants(key, {**rules.published, **objects})}"
+    words = [] if wanted is None else differences(held, wanted)
+    if wanted is not None and not words:
+        return _against_lines(rules, key, wanted)
+    where = f"{key}{_read_by(key, {**rules.published, **objects})}"
     if wanted is None:
         return [Breach(removed, "a published version would be removed", where, _keep(key))]
-    words = differences(held, wanted)
-    if not words:
-        return _against_lines(rules, key, wanted)
     names = [name for family, name in (*rules.published, *objects) if family == key.family]
     found = f"a published version would change: {'; '.join(words)}"
     return [Breach(changed, found, where, _mend(key, [*names, *rules.lines]))]
@@ -155,17 +161,35 @@ def check_one(
 
 def readers(key: Key, objects: Mapping[Key, Meaning]) -> list[str]:
     """Who depends on an object, directly or through others, in words."""
-    found: list[Key] = []
+    return dependants(key, read_by(objects))
+
+
+def dependants(key: Key, read_by: Mapping[Key, Sequence[Key]]) -> list[str]:
+    """Who depends on an object, directly or through others, in words.
+
+    Args:
+        key: The object.
+        read_by: As the function of that name gives it; worth keeping when many are asked for.
+    """
+    found: set[Key] = set()
     pending = [key]
     while pending:
-        step = pending.pop()
-        for other, record in sorted(objects.items()):
-            under = [Key(_FAMILY[kind], name) for kind, name in rests_on(record)]
-            under += [Key("view", name) for name in reads_of(record)]
-            if step in under and other not in found and other != key:
-                found.append(other)
-                pending.append(other)
+        new = set(read_by.get(pending.pop(), ())) - found - {key}
+        found |= new
+        pending += new
     return [str(other) for other in sorted(found)]
+
+
+def read_by(objects: Mapping[Key, Meaning]) -> dict[Key, list[Key]]:
+    """Object -> the objects that read it or stand on it directly."""
+    found: dict[Key, list[Key]] = {}
+    for key, record in objects.items():
+        for under in (
+            *(Key(_FAMILY[kind], name) for kind, name in rests_on(record)),
+            *(Key("view", name) for name in reads_of(record)),
+        ):
+            found.setdefault(under, []).append(key)
+    return found
 
 
 def next_table(name: str, names: Iterable[str]) -> str:
@@ -266,7 +290,7 @@ def _reads(old: list[Meaning], new: list[Meaning]) -> list[str]:
     return words or ["reads its views in another order"]
 
 
-def _dependants(key: Key, objects: Mapping[Key, Meaning]) -> str:
+def _read_by(key: Key, objects: Mapping[Key, Meaning]) -> str:
     found = readers(key, objects)
     return f" (read by {', '.join(found)})" if found else ""
 

@@ -19,10 +19,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     Connection,
-    Delete,
     Engine,
-    Insert,
-    Update,
     delete,
     event,
     inspect,
@@ -38,7 +35,14 @@ from firnline.adapters.feast_guard.rules import (
     Rules,
     check_one,
     closure,
-    next_table,
+)
+from firnline.adapters.feast_guard.sql_changes import (
+    WHERE,
+    Change,
+    changes,
+    history_goes,
+    raced,
+    written,
 )
 from firnline.adapters.feast_guard.sql_state import (
     GUARDED,
@@ -46,14 +50,13 @@ from firnline.adapters.feast_guard.sql_state import (
     OWN,
     PERMIT,
     PUBLISHED,
-    VIEW_KINDS,
-    Guarded,
+    PublishedRow,
     Stored,
-    meaning_of,
     objects,
     permit,
     publish,
     published,
+    put,
 )
 from firnline.adapters.feast_guard.sql_triggers import ensure, ensure_tables
 from firnline.adapters.lock_file import read_lock
@@ -63,7 +66,6 @@ from firnline.errors import HandshakeError
 
 LOCK_PARAMETER = "firnline_lock"
 DEFAULT_LOCK = Path("features.lock")
-_WHERE = "Feast's registry"
 _TOLD = re.compile(
     r"\[(?P<code>[A-Z]+\d+)\] (?P<where>.+?): (?P<found>.+?)\. To mend: (?P<mend>.+)"
 )
@@ -183,7 +185,7 @@ class SqlGuard:
     def _before(
         self, connection: Connection, clause: Any, many: Any, one: Any, options: Mapping[str, Any]
     ) -> None:
-        name = _written(clause)
+        name = written(clause)
         if name is None or options.get("firnline_own"):
             return
         if name.startswith("firnline_"):
@@ -192,20 +194,20 @@ class SqlGuard:
             return
         _take_write_lock(connection)
         for parameters in many or [one or {}]:
-            for change in _changes(connection, clause, name, parameters):
+            for change in changes(connection, clause, name, parameters):
                 self._check(connection, change)
 
-    def _check(self, connection: Connection, change: "_Change") -> None:
+    def _check(self, connection: Connection, change: "Change") -> None:
         """Refuse a change of one row that breaks a rule, and let a published one's pass."""
         found = objects(connection, change.project)
         rules = self.rules(connection, change.project)
         key = Key(change.family, change.name)
         wanted = None if change.content is None else change.meaning()
         if change.table == HISTORY and wanted is None:
-            refuse([_history_goes(change.name)] if key in rules.published else [], _WHERE)
+            refuse([history_goes(change.name)] if key in rules.published else [], WHERE)
             return
-        refuse(check_one(rules, key, wanted, _meanings(found)), _WHERE)
-        refuse(_raced(change, found.get(key)), _WHERE)
+        refuse(check_one(rules, key, wanted, _meanings(found)), WHERE)
+        refuse(raced(change, found.get(key)), WHERE)
         if key in rules.published and change.content is not None:
             permit(connection, change.table, change.project, change.name, change.content)
 
@@ -218,7 +220,7 @@ class SqlGuard:
         options: Mapping[str, Any],
         result: Any,
     ) -> None:
-        name = _written(clause)
+        name = written(clause)
         if options.get("firnline_own") or name not in GUARDED:
             return
         connection.execute(delete(PERMIT), execution_options=OWN)
@@ -232,12 +234,6 @@ class SqlGuard:
             found = objects(connection, project)
             reached = closure(rules, _meanings(found))
             new = {key: found[key] for key in reached.keys() - rules.published.keys()}
-            breaches = [
-                breach
-                for key, held in sorted(new.items())
-                for breach in check_one(rules, key, held.meaning, _meanings(found))
-            ]
-            refuse(breaches, _WHERE)
             publish(connection, project, new, Rules(rules.lines, reached))
             added = added or bool(new)
         if added:
@@ -252,8 +248,13 @@ class SqlGuard:
         context: Any,
         executemany: bool,
     ) -> None:
-        if _is_raw(context) and _AGAINST_GUARD.search(statement):
+        if not _is_raw(context):
+            return
+        if _AGAINST_GUARD.search(statement):
             raise _guards_own(" ".join(statement.split())[:120])
+        if _RAW_WRITE.search(statement):
+            _take_write_lock(connection)
+            context.firnline_before = _everything(connection)
 
     def _after_cursor(
         self,
@@ -264,10 +265,50 @@ class SqlGuard:
         context: Any,
         executemany: bool,
     ) -> None:
-        # Triggers refuse what raw SQL would do to published rows; what it adds is looked at here.
-        if _is_raw(context) and _RAW_WRITE.search(statement):
-            _take_write_lock(connection)
-            self._publish(connection)
+        before = getattr(context, "firnline_before", None)
+        if before is None:
+            return
+        # What raw SQL writes shows only now; what it would do to published rows, triggers refused.
+        breaches: list[Breach] = []
+        for project, held in _everything(connection).items():
+            rules = self.rules(connection, project)
+            was = before.get(project, {})
+            for key in sorted(key for key in held if held[key] != was.get(key)):
+                breaches += check_one(rules, key, held[key], held)
+        refuse(breaches, WHERE)
+        self._publish(connection)
+
+
+def restore(engine: Engine) -> list[str]:
+    """Put back every published object that a registry has lost, or holds otherwise.
+
+    Args:
+        engine: Made of a URL with the plugin.
+
+    Returns:
+        What was put back; empty when all was as published.
+
+    Raises:
+        HandshakeError: G7 when the record of what is published is damaged too, or the engine has
+            no plugin.
+    """
+    guard = guard_of(engine)
+    if guard is None:
+        raise _guards_own("an engine without ?plugin=firnline would restore published rows")
+    with guard.alone(), engine.begin() as connection:
+        _take_write_lock(connection)
+        rows = published(connection)
+        found = {project: objects(connection, project) for project in {row.project for row in rows}}
+        lost = [row for row in rows if _lost(row, found[row.project].get(row.key))]
+        for row in lost:
+            permit(connection, row.table, row.project, row.key.name, row.content)
+            put(connection, row)
+        connection.execute(delete(PERMIT), execution_options=OWN)
+    return [f"{row.project}: {row.key}" for row in lost]
+
+
+def _lost(row: PublishedRow, held: Stored | None) -> bool:
+    return held is None or held.table != row.table or held.meaning != row.meaning
 
 
 def lines_of(locks: Iterable[Path]) -> dict[str, Record]:
@@ -280,106 +321,12 @@ def lines_of(locks: Iterable[Path]) -> dict[str, Record]:
     return {line.table: Record(line.reference, line.digest, line.record) for line in lock}
 
 
-class _Change:
-    """What a statement would make of one row.
-
-    Attributes:
-        table: Feast's table.
-        project: The row's project.
-        name: The name its object is under, or would be.
-        content: Its message afterwards; None when it goes.
-        kind: The message's type.
-        creates: Whether the statement inserts it.
-    """
-
-    def __init__(
-        self,
-        table: str,
-        row: Mapping[str, Any],
-        content: bytes | None,
-        creates: bool = False,
-    ) -> None:
-        guarded = GUARDED.get(table)
-        self.table = table
-        self.project = str(row["project_id"])
-        self.name = str(row[guarded.name if guarded else "feature_view_name"])
-        self.content = content
-        self.family = guarded.family if guarded else "view"
-        self.kind = guarded.kind if guarded else VIEW_KINDS.get(row["feature_view_type"], "")
-        self.creates = creates
-
-    def meaning(self) -> Meaning:
-        """What the row would mean.
-
-        Raises:
-            HandshakeError: G10 when its message cannot be read, or there is none.
-        """
-        return meaning_of(self.kind, self.content or b"", f"{self.table}: {self.name}")
-
-
-def _changes(
-    connection: Connection, clause: Any, table: str, parameters: Mapping[str, Any]
-) -> Iterator[_Change]:
-    """Every row that a statement would add, rewrite or remove."""
-    guarded = GUARDED.get(table)
-    content = guarded.content if guarded else "feature_view_proto"
-    if isinstance(clause, Insert):
-        values = _values(connection, clause, parameters)
-        if all(column in values for column in _needed(table, guarded)):
-            yield _Change(table, values, bytes(values[content]), creates=True)
-            return
-        raise _unreadable(table)
-    rows = select(clause.table)
-    if clause.whereclause is not None:
-        rows = rows.where(clause.whereclause)
-    values = {} if isinstance(clause, Delete) else _values(connection, clause, parameters)
-    columns = {column.name for column in clause.table.columns}
-    for row in connection.execute(rows, parameters, execution_options=OWN).mappings():
-        before = dict(row)
-        if isinstance(clause, Delete):
-            yield _Change(table, before, None)
-            continue
-        after = before | {name: value for name, value in values.items() if name in columns}
-        if any(after[name] != before[name] for name in _needed(table, guarded) if name != content):
-            yield _Change(table, before, None)
-        if after != before:
-            yield _Change(table, after, bytes(after[content]))
-
-
-def _needed(table: str, guarded: Guarded | None) -> tuple[str, ...]:
-    if guarded:
-        return (guarded.name, "project_id", guarded.content)
-    return ("feature_view_name", "project_id", "feature_view_proto", "feature_view_type")
-
-
-def _values(connection: Connection, clause: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Column -> value of an insert or update that names its values."""
-    compiled = clause.compile(dialect=connection.dialect, column_keys=list(parameters) or None)
-    return dict(compiled.construct_params(dict(parameters)))
-
-
-def _raced(change: _Change, held: Stored | None) -> list[Breach]:
-    """G8: Feast saw no such object, and by now there is another.
-
-    Feast takes the database's refusal of the second for a success, so it would be lost in silence.
-    """
-    if not change.creates or change.table == HISTORY or held is None:
-        return []
-    if held.table == change.table and held.meaning == change.meaning():
-        return []
-    return [
-        Breach(
-            "G8",
-            "another client has applied another definition under this name at the same moment",
-            f"{change.family} {change.name}",
-            "look at what stands there now, then apply again or take "
-            f"{next_table(change.name, [change.name])}",
-        )
-    ]
-
-
 def _meanings(found: Mapping[Key, Stored]) -> dict[Key, Meaning]:
     return {key: held.meaning for key, held in found.items()}
+
+
+def _everything(connection: Connection) -> dict[str, dict[Key, Meaning]]:
+    return {name: _meanings(objects(connection, name)) for name in _projects(connection)}
 
 
 def _projects(connection: Connection) -> list[str]:
@@ -404,44 +351,19 @@ def _take_write_lock(connection: Connection) -> None:
     ensure(connection, published(connection))
 
 
-def _written(clause: Any) -> str | None:
-    """Name of the table that a statement of SQLAlchemy's own writes to."""
-    if isinstance(clause, Insert | Update | Delete):
-        return str(getattr(clause.table, "name", ""))
-    return None
-
-
 def _is_raw(context: Any) -> bool:
     if context is None or context.execution_options.get("firnline_own"):
         return False
     statement = getattr(context.compiled, "statement", None)
-    return _written(statement) is None
+    return written(statement) is None
 
 
 def _guards_own(statement: str) -> HandshakeError:
     return HandshakeError(
         "G7",
         found=f"a statement would change what keeps published versions: {statement}",
-        where=_WHERE,
+        where=WHERE,
         mend="leave the firnline_ tables and triggers, and Feast's tables, to their owners",
-    )
-
-
-def _history_goes(name: str) -> Breach:
-    return Breach(
-        "G7",
-        "the version history of a published view would be changed or removed",
-        f"view {name}",
-        f"keep it; define {next_table(name, [name])} beside it",
-    )
-
-
-def _unreadable(table: str) -> HandshakeError:
-    return HandshakeError(
-        "G10",
-        found=f"an insert into {table} whose values cannot be told before it runs",
-        where=_WHERE,
-        mend="write through Feast, one object a statement",
     )
 
 
@@ -450,5 +372,5 @@ def _tell(context: ExceptionContext) -> None:
     told = _TOLD.search(str(context.original_exception).splitlines()[0])
     if told:
         raise HandshakeError(
-            told["code"], found=told["found"], where=f"{_WHERE}: {told['where']}", mend=told["mend"]
+            told["code"], found=told["found"], where=f"{WHERE}: {told['where']}", mend=told["mend"]
         ) from context.original_exception

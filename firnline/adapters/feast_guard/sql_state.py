@@ -8,7 +8,7 @@ of a published object through the triggers, with exactly the bytes that were che
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
@@ -22,15 +22,17 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     column,
     insert,
     inspect,
     select,
     table,
+    update,
 )
 
 from firnline.adapters.feast_guard.meaning import Meaning, meaning
-from firnline.adapters.feast_guard.rules import Key, Rules, readers
+from firnline.adapters.feast_guard.rules import Key, Rules, dependants, read_by
 from firnline.digest import canonical_json, digest
 from firnline.errors import HandshakeError
 
@@ -158,7 +160,7 @@ class PublishedRow:
     project: str
     key: Key
     table: str
-    meaning: Meaning
+    meaning: Meaning = field(hash=False)
     content: bytes
     reason: str
     published_at: str
@@ -215,16 +217,17 @@ def published(source: Engine | Connection, project: str | None = None) -> list[P
     query = select(PUBLISHED).order_by(*PUBLISHED.primary_key.columns)
     if project is not None:
         query = query.where(PUBLISHED.c.project_id == project)
-    return [_published(row._mapping) for row in source.execute(query, execution_options=OWN)]
+    return [_published(*row) for row in source.execute(query, execution_options=OWN)]
 
 
 def publish(connection: Connection, project: str, new: Mapping[Key, Stored], rules: Rules) -> None:
     """Record objects as published; a name that is published already makes the database refuse."""
     meanings = {key: held.meaning for key, held in new.items()} | dict(rules.published)
+    standing = read_by(meanings)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for key, held in sorted(new.items()):
         line = rules.lines.get(key.name) if key.family == "view" else None
-        under = ", ".join(readers(key, meanings))
+        under = ", ".join(dependants(key, standing))
         record = {
             "project_id": project,
             "family": key.family,
@@ -250,31 +253,47 @@ def permit(connection: Connection, table: str, project: str, name: str, content:
     connection.execute(insert(PERMIT).values(allowed), execution_options=OWN)
 
 
-def _published(row: Mapping[Any, Any]) -> PublishedRow:
-    key = Key(row["family"], row["object_name"])
-    recorded: Meaning = json.loads(row["meaning"])
-    if digest(recorded) != row["digest"]:
+def put(connection: Connection, row: PublishedRow) -> None:
+    """Write a published object's message over what stands under its name, or where nothing does."""
+    guarded = GUARDED[row.table]
+    stamp: Any = column("last_updated_timestamp")
+    rows = table(row.table, *(column(c.name) for c in guarded.rows().columns), stamp)
+    here = and_(rows.c.project_id == row.project, rows.c[guarded.name] == row.key.name)
+    values = {guarded.content: row.content, stamp.name: int(datetime.now(UTC).timestamp())}
+    if connection.execute(update(rows).where(here).values(values), execution_options=OWN).rowcount:
+        return
+    values |= {guarded.name: row.key.name, "project_id": row.project}
+    connection.execute(insert(rows).values(values), execution_options=OWN)
+
+
+@lru_cache(maxsize=4096)
+def _published(
+    project: str,
+    family: str,
+    name: str,
+    table: str,
+    recorded_digest: str,
+    recorded_text: str,
+    content: bytes,
+    reason: str,
+    published_at: str,
+) -> PublishedRow:
+    """A row of `PUBLISHED`, its columns in order."""
+    key = Key(family, name)
+    recorded: Meaning = json.loads(recorded_text)
+    if digest(recorded) != recorded_digest:
         raise HandshakeError(
             "G7",
             found=f"the record of {key} is not the one its digest was taken of",
             where=PUBLISHED.name,
             mend="put the registry's database back from a backup",
         )
-    kind = GUARDED[row["table_name"]].kind
-    held = dict(meaning_of(kind, row["message"], PUBLISHED.name))
+    held = dict(meaning_of(GUARDED[table].kind, content, PUBLISHED.name))
     # The message tells more to a later firnline. But a function's byte code reads as its source
     # only on the Python that wrote it, so what that one made of it stands.
     if "transformation" in recorded:
         held["transformation"] = recorded["transformation"]
-    return PublishedRow(
-        row["project_id"],
-        key,
-        row["table_name"],
-        held,
-        bytes(row["message"]),
-        row["reason"],
-        row["published_at"],
-    )
+    return PublishedRow(project, key, table, held, content, reason, published_at)
 
 
 @lru_cache(maxsize=4096)

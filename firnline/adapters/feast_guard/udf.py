@@ -65,6 +65,11 @@ class _Note:
         self.items: list[Any] = []
 
     def __call__(self, *arguments: Any) -> "_Note":
+        match arguments:
+            case (_Note() as changed, str(), _):
+                # Attributes are set once all is made, and what that returns is thrown away; a
+                # closure's values come so.
+                changed.items.append(arguments[1:])
         return _Note(self.name, arguments)
 
     def __setstate__(self, state: Any) -> None:

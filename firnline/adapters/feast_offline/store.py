@@ -7,27 +7,30 @@ offline_store:
 ```
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
+from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel
 from feast.utils import compute_non_entity_date_range
 from pydantic import Field, PositiveInt
 
-from firnline.adapters.feast_offline import entity_rows, join, parquet, sources, write
+from firnline.adapters.feast_offline import (
+    asked,
+    entity_rows,
+    join,
+    parquet,
+    pull,
+    sources,
+    write,
+)
 from firnline.adapters.feast_offline.job import Retrieval
-from firnline.adapters.feast_offline.times import LATEST, span_nanoseconds
-from firnline.digest import short
+from firnline.adapters.feast_offline.match import Rows
 from firnline.errors import HandshakeError
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FirnlineOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # feast has no types
@@ -96,13 +99,15 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         Raises:
             HandshakeError: O1 to O10 when configuration, sources and entity rows do not fit.
         """
-        place = _place(config)
-        views = _views(feature_views, feature_refs, full_feature_names, place)
+        place = asked.place_of(config)
+        views = asked.views(feature_views, feature_refs, full_feature_names, place)
         settings = config.offline_store
         decode = settings.threads > 1
         if entity_df is None:
             start, end = compute_non_entity_date_range(feature_views, start_date, end_date)
-            entities = join.entities(views, _nanoseconds(start), _nanoseconds(end), decode)
+            entities = join.entities(
+                views, asked.epoch_nanoseconds(start), asked.epoch_nanoseconds(end), decode
+            )
             moment = pa.scalar(end, pa.timestamp("us", tz="UTC"))
             entities = entities.append_column(entity_rows.TIME, pa.repeat(moment, len(entities)))
         elif isinstance(entity_df, str):
@@ -128,10 +133,10 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         return Retrieval(
             read,
             place,
-            _snapshots(view.rows.source for view in views),
+            asked.snapshots(view.rows.source for view in views),
             full_feature_names,
             OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            _metadata(entities, time, feature_refs),
+            asked.metadata(entities, time, feature_refs),
         )
 
     @staticmethod
@@ -153,7 +158,7 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         Raises:
             HandshakeError: O1 to O3 when the source is not there or lacks a column.
         """
-        start, end = _nanoseconds(start_date), _nanoseconds(end_date)
+        start, end = asked.epoch_nanoseconds(start_date), asked.epoch_nanoseconds(end_date)
         return _pull(
             config,
             data_source,
@@ -161,7 +166,7 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
             feature_name_columns,
             timestamp_field,
             created_timestamp_column,
-            lambda rows, columns, decode: join.newest(rows, columns, start, end, decode),
+            lambda rows, columns, decode: pull.newest(rows, columns, start, end, decode),
         )
 
     @staticmethod
@@ -183,8 +188,8 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         Raises:
             HandshakeError: O1 to O3 when the source is not there or lacks a column.
         """
-        start = None if start_date is None else _nanoseconds(start_date)
-        end = None if end_date is None else _nanoseconds(end_date)
+        start = None if start_date is None else asked.epoch_nanoseconds(start_date)
+        end = None if end_date is None else asked.epoch_nanoseconds(end_date)
         return _pull(
             config,
             data_source,
@@ -192,7 +197,7 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
             feature_name_columns,
             timestamp_field,
             created_timestamp_column,
-            lambda rows, columns, decode: join.scan(rows, columns, start, end, decode),
+            lambda rows, columns, decode: pull.scan(rows, columns, start, end, decode),
         )
 
     @staticmethod
@@ -208,7 +213,7 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
             HandshakeError: O1 when the source is not there, O7 when it is published or has other
                 columns.
         """
-        write.append(table, _batch_source(feature_view), _place(config))
+        write.append(table, asked.batch_source(feature_view), asked.place_of(config))
         if progress is not None:
             progress(table.num_rows)
 
@@ -221,7 +226,7 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         Raises:
             HandshakeError: O1 or O7 when that is no plain folder on this machine.
         """
-        write.log(data, logging_config.destination, _place(config))
+        write.log(data, logging_config.destination, asked.place_of(config))
 
     def validate_data_source(self, config: Any, data_source: Any) -> None:
         """See that a source can be read and has its columns; one without data yet may come.
@@ -232,13 +237,13 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         """
         sources.path_of(data_source)
         try:
-            table = _columns_of(data_source, _place(config))
+            table = asked.columns_of(data_source, asked.place_of(config))
         except HandshakeError as error:
             if error.code in {"O1", "O2"}:
                 return
             raise
         wanted = [data_source.timestamp_field, data_source.created_timestamp_column]
-        raw = _raw_names(data_source)
+        raw = asked.raw_names(data_source)
         parquet.require(table, [raw.get(name, name) for name in wanted if name], data_source.name)
 
     def get_table_column_names_and_types_from_data_source(
@@ -249,80 +254,8 @@ class FirnlineOfflineStore(OfflineStore):  # type: ignore[misc]  # feast has no 
         Raises:
             HandshakeError: O1 or O2 when it is not there.
         """
-        schema = _columns_of(data_source, _place(config)).schema
+        schema = asked.columns_of(data_source, asked.place_of(config)).schema
         return [(field.name, str(field.type)) for field in schema]
-
-
-def _place(config: Any) -> sources.Place:
-    settings = config.offline_store
-    repository = Path(config.repo_path or ".").absolute()
-    data = None if settings.data is None else repository / settings.data
-    return sources.Place(repository, data, settings.snapshots, settings.verify)
-
-
-def _columns_of(source: Any, place: sources.Place) -> parquet.Table:
-    pinned = sources.resolve(source, place)
-    return parquet.open_table([sources.any_file(pinned)], pinned.name)
-
-
-def _raw_names(source: Any) -> dict[str, str]:
-    return {new: old for old, new in source.field_mapping.items()}
-
-
-def _batch_source(view: Any) -> Any:
-    if view.batch_source is None:
-        raise HandshakeError(
-            "O1",
-            found="no batch source",
-            where=f"view {view.name}",
-            mend="give the view a FileSource, or its push source a batch source",
-        )
-    return view.batch_source
-
-
-def _views(
-    feature_views: Sequence[Any], references: Sequence[str], full_names: bool, place: sources.Place
-) -> list[join.View]:
-    found = []
-    for view in feature_views:
-        source = _batch_source(view)
-        raw = _raw_names(source)
-        prefix = f"{view.projection.name_to_use()}:"
-        shown = f"{view.projection.name_alias or view.name}__" if full_names else ""
-        features = [item.removeprefix(prefix) for item in references if item.startswith(prefix)]
-        key_names = [item.name for item in view.entity_columns if item.name != DUMMY_ENTITY_ID]
-        created = source.created_timestamp_column
-        ttl = view.ttl or timedelta(0)
-        pinned = sources.resolve(source, place)
-        _same_version(view, pinned)
-        found.append(
-            join.View(
-                join.Rows(
-                    view.name,
-                    pinned,
-                    tuple(raw.get(name, name) for name in key_names),
-                    raw.get(source.timestamp_field, source.timestamp_field),
-                    raw.get(created, created) or None,
-                ),
-                tuple(view.projection.join_key_map.get(name, name) for name in key_names),
-                span_nanoseconds(ttl) if ttl else None,
-                tuple((raw.get(name, name), shown + name) for name in features),
-            )
-        )
-    return found
-
-
-def _same_version(view: Any, source: sources.Source) -> None:
-    """Data and definition carry the digest of the version; a view without a tag says nothing."""
-    tagged = view.tags.get("digest")
-    if source.snapshot is None or tagged in (None, source.snapshot.view):
-        return
-    raise HandshakeError(
-        "O10",
-        found=f"the view is #{short(tagged)}, its data is of #{short(source.snapshot.view)}",
-        where=f"view {view.name}, snapshot {short(source.snapshot.digest)}",
-        mend="compute the version's data again, or apply the definition that the data is of",
-    )
 
 
 def _pull(
@@ -332,12 +265,12 @@ def _pull(
     features: Sequence[str],
     timestamp: str,
     created: str | None,
-    read: Callable[[join.Rows, list[str], bool], Any],
+    read: Callable[[Rows, list[str], bool], Any],
 ) -> Retrieval:
-    place = _place(config)
+    place = asked.place_of(config)
     pinned = sources.resolve(source, place)
     real = [name for name in keys if name != DUMMY_ENTITY_ID]
-    rows = join.Rows(pinned.name, pinned, tuple(real), timestamp, created or None)
+    rows = Rows(pinned.name, pinned, tuple(real), timestamp, created or None)
     columns = list(dict.fromkeys([*real, *features, timestamp, *([created] if created else [])]))
     decode = config.offline_store.threads > 1
 
@@ -349,25 +282,4 @@ def _pull(
             table = table.append_column(DUMMY_ENTITY_ID, constant)
         yield table
 
-    return Retrieval(run, place, _snapshots([pinned]))
-
-
-def _snapshots(pinned: Iterable[sources.Source]) -> Mapping[str, str]:
-    found = {item.snapshot.table: item.snapshot.digest for item in pinned if item.snapshot}
-    return dict(sorted(found.items()))
-
-
-def _metadata(entities: Any, time: str, references: Sequence[str]) -> RetrievalMetadata:
-    ends = pc.min_max(entities[time])
-    return RetrievalMetadata(
-        features=list(references),
-        keys=[name for name in entities.column_names if name != time],
-        min_event_timestamp=ends["min"].as_py(),
-        max_event_timestamp=ends["max"].as_py(),
-    )
-
-
-def _nanoseconds(moment: datetime) -> int:
-    """A time without a zone is UTC, as Feast's own dates are."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(span_nanoseconds(aware - _EPOCH), LATEST)
+    return Retrieval(run, place, asked.snapshots([pinned]))

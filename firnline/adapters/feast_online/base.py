@@ -14,6 +14,7 @@ from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from numpy.typing import NDArray
 
 from firnline.adapters.feast_online import wire
 from firnline.adapters.feast_online.codec import unpack
@@ -216,36 +217,51 @@ def _fill(
     size: int,
     full_names: bool,
 ) -> int:
-    """Add a view's features to Feast's response; returns how many values there were."""
-    source = np.full(size, -1, np.int64)
+    """Add a view's features to Feast's response; returns how many values there were.
+
+    Args:
+        response: Feast's message.
+        rows: Where the rows were read.
+        view: The Feast view.
+        names: Its features that are asked for, in the view's order.
+        found: Each entity's row.
+        places: Each entity's rows of the request.
+        size: Rows of the request.
+        full_names: Whether a feature's name begins with the view's.
+    """
+    cells, present = _cells(rows, view, names, found)
+    # A row that asks for no entity takes the last: null, and never present.
+    source = np.full(size, len(found), np.int64)
     for entity, outputs in enumerate(places):
         source[list(outputs)] = entity
-    cells = {name: [wire.NULL] * len(found) for name in names}
+    order = source.tolist()
+    events = [None if row is None else row.event_us for row in found] + [None]
+    times = wire.times([events[entity] for entity in order])
+    prefix = f"{view.projection.name_to_use()}__" if full_names else ""
+    response.metadata.feature_names.val.extend(prefix + name for name in names)
+    vectors = [
+        wire.vector([cells[name][entity] for entity in order], present[name][source], times)
+        for name in names
+    ]
+    response.MergeFromString(b"".join(vectors))
+    return sum(int(flags[source].sum()) for flags in present.values())
+
+
+def _cells(
+    rows: Rows, view: Any, names: Sequence[str], found: Sequence[Stored | None]
+) -> tuple[dict[str, list[bytes]], dict[str, NDArray[np.bool_]]]:
+    """Each feature's values as Feast's bytes, and where there are any; one more entry, absent."""
+    cells = {name: [wire.NULL] * (len(found) + 1) for name in names}
     present = {name: np.zeros(len(found) + 1, np.bool_) for name in names}
     for layout, at, stored in by_layout(rows, found, digest_of(view), view.name):
         held = [name for name in names if name in layout.kinds]
         columns = unpack(layout, [row.row for row in stored], held)
         for name in held:
-            for place, cell in zip(at, wire.values(columns[name], layout.kinds[name]), strict=True):
+            values = wire.values(columns[name], layout.kinds[name])
+            for place, cell in zip(at, values, strict=True):
                 cells[name][place] = cell
             present[name][at] = True
-    order = source.tolist()
-    times = wire.times(
-        [None if e < 0 or (row := found[e]) is None else row.event_us for e in order]
-    )
-    prefix = f"{view.projection.name_to_use()}__" if full_names else ""
-    response.metadata.feature_names.val.extend(prefix + name for name in names)
-    # The place of an entity that was not asked for is -1: the last, always absent.
-    parts = [
-        wire.vector(
-            [cells[name][entity] if entity >= 0 else wire.NULL for entity in order],
-            present[name][source],
-            times,
-        )
-        for name in names
-    ]
-    response.MergeFromString(b"".join(parts))
-    return int(sum(flags[source].sum() for flags in present.values()))
+    return cells, present
 
 
 def _note(view: Any, present: int, asked: int) -> None:

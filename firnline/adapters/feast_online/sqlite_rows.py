@@ -8,6 +8,7 @@ from pathlib import Path
 
 from firnline.adapters.feast_online.codec import Layout, damaged, layout_of
 from firnline.adapters.feast_online.rows import Batch, Stored, absent, same_version
+from firnline.errors import HandshakeError
 
 _TABLES = "firnline_online"
 _LAYOUTS = "firnline_layouts"
@@ -91,12 +92,8 @@ class SqliteRows:
                 f"SELECT entity_key, layout, event_us, row FROM {_quoted(table)} "
                 f"WHERE entity_key IN ({marks})"
             )
-            try:
+            with _told(table):
                 rows = database.execute(query, chunk).fetchall()
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):
-                    raise absent(table) from error
-                raise
             found |= {key: Stored(layout, event, row) for key, layout, event, row in rows}
         return [found.get(key) for key in keys]
 
@@ -109,7 +106,8 @@ class SqliteRows:
         layout = self._layouts.get(number)
         if layout is None:
             query = f"SELECT document FROM {_LAYOUTS} WHERE id = ?"
-            found = self._connection().execute(query, (number,)).fetchone()
+            with _told(_LAYOUTS):
+                found = self._connection().execute(query, (number,)).fetchone()
             if found is None:
                 raise damaged(f"rows name layout {number:012x}, which is missing")
             layout = self._layouts[number] = layout_of(number, found[0])
@@ -130,22 +128,23 @@ class SqliteRows:
             known = sqlite3.connect(
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
             )
-            known.execute("PRAGMA journal_mode = WAL")
             known.execute("PRAGMA synchronous = NORMAL")
-            known.execute(
-                f"CREATE TABLE IF NOT EXISTS {_TABLES} (name TEXT PRIMARY KEY, digest TEXT)"
-            )
-            known.execute(
-                f"CREATE TABLE IF NOT EXISTS {_LAYOUTS} (id INTEGER PRIMARY KEY, document TEXT)"
-            )
             self._local.connection = known
         return known
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         database = self._connection()
+        # Set by writers alone, and kept in the file: a reader needs no right to write.
+        database.execute("PRAGMA journal_mode = WAL")
         database.execute("BEGIN IMMEDIATE")
         try:
+            database.execute(
+                f"CREATE TABLE IF NOT EXISTS {_TABLES} (name TEXT PRIMARY KEY, digest TEXT)"
+            )
+            database.execute(
+                f"CREATE TABLE IF NOT EXISTS {_LAYOUTS} (id INTEGER PRIMARY KEY, document TEXT)"
+            )
             yield database
         except BaseException:
             database.execute("ROLLBACK")
@@ -175,8 +174,24 @@ def _create(database: sqlite3.Connection, table: str, digest: str) -> None:
 
 
 def _digest(database: sqlite3.Connection, table: str) -> str | None:
-    found = database.execute(f"SELECT digest FROM {_TABLES} WHERE name = ?", (table,)).fetchone()
+    try:
+        with _told(_TABLES):
+            query = f"SELECT digest FROM {_TABLES} WHERE name = ?"
+            found = database.execute(query, (table,)).fetchone()
+    except HandshakeError:
+        return None
     return None if found is None else str(found[0])
+
+
+@contextmanager
+def _told(table: str) -> Iterator[None]:
+    """Say N4 where a table is not there."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            raise absent(table) from error
+        raise
 
 
 def _quoted(name: str) -> str:

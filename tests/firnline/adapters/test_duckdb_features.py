@@ -144,6 +144,21 @@ def test_a_window_cut_by_the_end_of_data_is_emitted_with_its_count(tmp_path: Pat
     assert sum(row["readings"] for row in windows(tmp_path / "sums_v1")) == len(short)
 
 
+def test_a_partition_in_which_no_window_ends_leaves_nothing(tmp_path: Path) -> None:
+    readings = clean_readings.readings()
+    cut = pa.scalar(clean_readings.at(hours=1, minutes=5), pa.timestamp("us", tz="UTC"))
+    short = readings.filter(pa.compute.less(readings["timestamp_utc"], cut))
+    clean = clean_readings.write(short, tmp_path / "clean")
+    sliding = view(every_seconds=300)
+    assert len(partitions(sliding, hour_files(clean))) == 3
+    compute(sliding, clean, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "sums_v1").rglob("*")) == [
+        "date=2026-01-01",
+        "part-22.parquet",
+        "part-23.parquet",
+    ]
+
+
 def test_a_second_run_replaces_what_a_killed_one_left(clean: Path, tmp_path: Path) -> None:
     first = compute(view(), clean, tmp_path)
     (tmp_path / ".sums_v1").mkdir()

@@ -13,7 +13,7 @@ FEATURES = tuple(f"f{place}" for place in range(10))
 
 def aligned(windows: int = 1_000, **moved: NDArray[np.float64]) -> Aligned:
     """Windows that agree, but for the sources that are given."""
-    values = np.linspace(-50, 50, windows * len(FEATURES)).reshape(windows, -1)
+    values = np.linspace(-50, 50, windows * len(FEATURES)).reshape(windows, len(FEATURES))
     values[::7, 3] = np.nan
     sources = {name: moved.get(name, values.copy()) for name in SOURCES}
     return Aligned("device_window@v1", FEATURES, **sources)

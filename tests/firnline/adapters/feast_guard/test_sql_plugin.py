@@ -10,10 +10,12 @@ import pytest
 from feast import FeatureStore, Field, Project
 from feast.infra.registry.sql import feature_views
 from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_contents import RepoContents
 from feast.types import Float64
 from sqlalchemy import insert, text
 
-from firnline.adapters.feast_guard.sql_plugin import guard_of
+from firnline.adapters.feast_guard import precheck
+from firnline.adapters.feast_guard.sql_plugin import guard_of, restore
 from firnline.adapters.feast_guard.sql_state import published
 from firnline.errors import HandshakeError
 from tests.resources.feast_versions import PROJECT, device, line, service, source, view, write_lock
@@ -39,11 +41,12 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def made(bare: str, tmp_path_factory: pytest.TempPathFactory) -> SqlRegistry:
+def made(bare: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlRegistry]:
     """A registry that has published `window@v1`; tests leave what it means as it is."""
     found = registry(bare, tmp_path_factory.mktemp("registry"), line())
     found.store().apply([device(), view(), service()])
-    return found
+    yield found
+    found.close()
 
 
 @pytest.fixture
@@ -174,11 +177,64 @@ def test_drafts_change_and_go_freely(made: SqlRegistry, store: FeatureStore) -> 
 
 def test_a_version_is_what_its_line_says_in_a_fresh_registry_too(fresh: SqlRegistry) -> None:
     store = fresh.store()
+    store.list_feature_views()
     told = refused(fresh, "G3", lambda: store.apply([device(), view(ttl=SHORT)]))
     assert "window@v1: ttl_seconds 3600 -> 60" in told
     with pytest.raises(HandshakeError, match=r"\[G3\]"):
         store.registry.apply_feature_view(view(ttl=SHORT), PROJECT)
     assert keys(fresh) == []
+
+
+def test_a_draft_is_put_right_once_it_has_a_line(fresh: SqlRegistry) -> None:
+    write_lock(fresh.folder)
+    fresh.store().apply([device(), view(source=source(path="a.parquet")), service()])
+    write_lock(fresh.folder, line())
+    fresh.store().apply([view("draft@v1")])
+    assert keys(fresh) == []
+    refused(fresh, "G3", lambda: fresh.store().apply([view(ttl=SHORT)]))
+    fresh.store().apply([view()])
+    assert "service encoder_reads" in keys(fresh)
+
+
+def test_raw_sql_does_not_bring_in_what_the_lock_denies(fresh: SqlRegistry) -> None:
+    engine = fresh.store().registry.write_engine
+    row = {"bytes": view(ttl=SHORT).to_proto().SerializeToString()}
+
+    def run() -> None:
+        with engine.begin() as connection:
+            names = "feature_view_name, project_id, last_updated_timestamp, feature_view_proto"
+            values = f"VALUES ('window_v1', '{PROJECT}', 1, :bytes)"
+            connection.execute(text(f"INSERT INTO feature_views ({names}) {values}"), row)
+
+    with pytest.raises(HandshakeError, match=r"\[G3\].*ttl_seconds 3600 -> 60"):
+        run()
+    row["bytes"] = view().to_proto().SerializeToString()
+    run()
+    assert keys(fresh) == ["view window_v1"]
+
+
+def test_a_plan_is_checked_before_any_of_it_is_done(made: SqlRegistry, store: FeatureStore) -> None:
+    wanted = RepoContents(
+        projects=[Project(name=PROJECT)],
+        data_sources=[source(), source("new_v1")],
+        feature_views=[view("new@v1")],
+        on_demand_feature_views=[],
+        stream_feature_views=[],
+        label_views=[],
+        entities=[device()],
+        feature_services=[],
+        permissions=[],
+    )
+    plan = store.plan(wanted)
+    told = refused(made, "G2", lambda: store._apply_diffs(*plan))
+    assert "service encoder_reads" in told
+
+
+def test_another_feast_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(FeatureStore, precheck._MARK)
+    monkeypatch.setattr("feast.__version__", "0.99.0")
+    with pytest.raises(HandshakeError, match=r"\[G11\].*0\.99\.0"):
+        precheck.install()
 
 
 def test_a_line_that_was_altered_is_told(fresh: SqlRegistry) -> None:
@@ -232,24 +288,25 @@ def test_of_two_clients_at_once_one_wins_and_nothing_is_lost(made: SqlRegistry) 
     write_lock(made.folder, line(), line("race@v1"), line("race@v2"))
     outcomes: list[str] = []
 
-    def client(reference: str, ttl: timedelta) -> None:
+    def client(reference: str, feature: str) -> None:
+        reads = service(view()[[feature]], name="raced")
         try:
-            made.store().apply([view("race@v1", ttl=ttl), view(reference)])
+            made.store().apply([view(reference), reads])
             outcomes.append("won")
         except HandshakeError as error:
             outcomes.append(error.code)
 
-    ages = (timedelta(hours=1), SHORT)
-    clients = [Thread(target=client, args=("race@v2", ttl)) for ttl in ages]
-    clients += [Thread(target=client, args=(f"other@v{n}", ages[0])) for n in (1, 2)]
+    wanted = (("race@v1", "mean"), ("race@v2", "slope"))
+    clients = [Thread(target=client, args=each) for each in wanted]
     for thread in clients:
         thread.start()
     for thread in clients:
         thread.join()
-    assert sorted(outcomes) == ["G3", "won", "won", "won"]
-    names = {held.name for held in made.store().list_feature_views()}
-    assert {"race_v1", "race_v2", "other_v1", "other_v2"} <= names
-    assert {"view race_v1", "view race_v2"} <= set(keys(made))
+    assert sorted(outcomes) == ["G4", "won"]
+    held = keys(made)
+    assert "service raced" in held
+    # The loser's whole apply is refused, so its version is not there either.
+    assert ("view race_v1" in held) != ("view race_v2" in held)
 
 
 def test_what_was_changed_past_the_guard_is_told_and_can_be_put_back(fresh: SqlRegistry) -> None:
@@ -260,6 +317,7 @@ def test_what_was_changed_past_the_guard_is_told_and_can_be_put_back(fresh: SqlR
     fresh.sql("DELETE FROM feature_views")
     told = refused(fresh, "G9", lambda: fresh.store().apply([view("draft@v1")]))
     assert "a published version was removed" in told
+    assert restore(fresh.store().registry.write_engine) == [f"{PROJECT}: view window_v1"]
     fresh.store().apply([view()])
     assert fresh.store().get_feature_view("window_v1").ttl == timedelta(hours=1)
     assert triggers(fresh)

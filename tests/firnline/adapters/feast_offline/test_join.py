@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from firnline.adapters.feast_offline import asof, join, parquet, sources
+from firnline.adapters.feast_offline import asof, join, match, parquet, sources
 from firnline.adapters.feast_offline.times import span_nanoseconds
 from tests.firnline.adapters.feast_offline import reference
 
@@ -36,7 +36,7 @@ def view(
     created: str | None = None,
     column: str = "v",
 ) -> join.View:
-    rows = join.Rows("view", source(path), tuple(keys), "ts", created)
+    rows = match.Rows("view", source(path), tuple(keys), "ts", created)
     span = None if ttl is None else span_nanoseconds(ttl)
     return join.View(rows, tuple(keys), span, ((column, "found"),))
 

@@ -201,3 +201,12 @@ def test_an_interrupted_materialisation_leaves_what_was(tmp_path: Path) -> None:
         rows.write("t", LAYOUT.view, batches())
     assert held(rows, "t", b"k", b"j") == [b"one", None]
     rows.close()
+
+
+def test_a_reader_makes_no_tables(tmp_path: Path) -> None:
+    rows = SqliteRows(tmp_path / "online.db")
+    assert rows.digest("t") is None
+    with pytest.raises(HandshakeError, match=r"\[N4\]"):
+        rows.read("t", [b"k"])
+    rows.close()
+    assert not (tmp_path / "online.db").exists() or (tmp_path / "online.db").stat().st_size == 0

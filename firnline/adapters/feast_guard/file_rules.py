@@ -20,7 +20,6 @@ from firnline.adapters.feast_guard.rules import (
     check,
     closure,
     differences,
-    expected,
     next_table,
 )
 from firnline.contracts.breach import Breach
@@ -45,7 +44,6 @@ def registry_breaches(
     found: list[Breach] = []
     for project in sorted({*held, *now}):
         rules = Rules(lines, held.get(project, {}))
-        found += _other_lines(rules)
         found += check(rules, was.get(project, {}), now.get(project, {}))
     return found + _doubles(published, after) + _history_breaches(published, after)
 
@@ -129,26 +127,6 @@ def _stands_for(entry: Entry) -> Key:
     if entry.family == HISTORY:
         return Key("view", viewed(entry)[0])
     return Key(entry.family, entry.name)
-
-
-def _other_lines(rules: Rules) -> list[Breach]:
-    """G3: a line that was changed, and signed again, after its version was published."""
-    found = []
-    for name, line in rules.lines.items():
-        record = rules.published.get(Key("view", name))
-        words = differences(expected(line), record) if record is not None else []
-        if words:
-            found.append(
-                Breach(
-                    "G3",
-                    f"the line of {line.reference} is not of the version that this registry has "
-                    f"published: {'; '.join(words)}",
-                    "features.lock",
-                    "take the line back from version control; what differs is a new version, "
-                    f"{next_table(name, rules.lines)}",
-                )
-            )
-    return found
 
 
 def _doubles(published: Sequence[Entry], after: Sequence[Entry]) -> list[Breach]:

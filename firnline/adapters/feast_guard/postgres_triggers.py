@@ -23,11 +23,23 @@ from firnline.adapters.feast_guard.sql_words import (
 )
 
 
+# Of this schema alone: another may hold another registry.
+_PRESENT = text(
+    "SELECT t.tgname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid "
+    "WHERE t.tgname LIKE 'firnline%' AND t.tgenabled <> 'D' "
+    "AND c.relnamespace = current_schema()::regnamespace"
+)
+_BODIES = text(
+    "SELECT prosrc FROM pg_proc WHERE proname LIKE 'firnline%' "
+    "AND pronamespace = current_schema()::regnamespace"
+)
+
+
 def ensure(connection: Connection, rows: Sequence[PublishedRow]) -> None:
     """Put the triggers in place, and back in place where they were dropped or disabled."""
-    query = text("SELECT tgname FROM pg_trigger WHERE tgname LIKE 'firnline%' AND tgenabled <> 'D'")
-    present = set(connection.execute(query, execution_options=OWN).scalars())
-    if present != set(_TRIGGERS):
+    present = set(connection.execute(_PRESENT, execution_options=OWN).scalars())
+    bodies = set(connection.execute(_BODIES, execution_options=OWN).scalars())
+    if present != set(_TRIGGERS) or bodies != {_body(function) for function in _FUNCTIONS}:
         for function in _FUNCTIONS:
             _run(connection, function)
         for name, (table, rest) in _TRIGGERS.items():
@@ -49,6 +61,10 @@ def _write_refusals(
     for row in wanted:
         told = dict(zip(names, row, strict=True))
         connection.execute(insert(REFUSAL).values(told), execution_options=OWN)
+
+
+def _body(function: str) -> str:
+    return function.split("$guard$")[1]
 
 
 def _run(connection: Connection, statement: str) -> None:

@@ -324,6 +324,14 @@ def test_what_was_changed_past_the_guard_is_told_and_can_be_put_back(fresh: SqlR
     refused(fresh, "G2", lambda: fresh.sql("DELETE FROM feature_views"))
 
 
+def test_an_edited_record_is_told(fresh: SqlRegistry) -> None:
+    fresh.store().apply([device(), view()])
+    for trigger in triggers(fresh):
+        fresh.sql(f"DROP TRIGGER {trigger}")
+    fresh.sql("UPDATE firnline_published SET meaning = '{}' WHERE family = 'view'")
+    refused(fresh, "G7", lambda: fresh.store().apply([view(ttl=SHORT)]))
+
+
 def triggers(made: SqlRegistry) -> list[str]:
     engine = made.past()
     with engine.connect() as connection:

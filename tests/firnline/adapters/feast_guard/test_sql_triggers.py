@@ -116,3 +116,20 @@ def test_the_words_name_the_version_its_readers_and_the_next(
     told = refused(made, "G2", lambda: made.sql("DELETE FROM feature_views"))
     assert "view window_v1 (read by service encoder_reads)" in told
     assert "define window_v2 beside it" in told
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "ALTER TABLE feature_views DISABLE TRIGGER firnline_feature_views",
+        "DROP TRIGGER firnline_feature_views ON feature_views",
+        "CREATE OR REPLACE FUNCTION firnline_guard() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RETURN NULL; END'",
+    ],
+)
+def test_what_was_taken_away_comes_back_with_the_next_write(
+    postgres: SqlRegistry, taken: str
+) -> None:
+    postgres.sql(taken)
+    postgres.store().apply([view("draft@v1", description=taken)])
+    refused(postgres, "G2", lambda: postgres.sql("DELETE FROM feature_views"))

@@ -22,7 +22,6 @@ from firnline.adapters.feast_guard.sql_words import (
     messages,
 )
 
-
 # Of this schema alone: another may hold another registry.
 _PRESENT = text(
     "SELECT t.tgname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid "

@@ -5,9 +5,27 @@ from types import ModuleType
 
 import pytest
 
-from firnline.evidence import discordant, drift, rare_rate, sampling, sequential
+from firnline.evidence import (
+    auc_difference,
+    calibration,
+    discordant,
+    drift,
+    rare_rate,
+    reconcile,
+    sampling,
+    sequential,
+)
 
-MODULES = (discordant, drift, rare_rate, sampling, sequential)
+MODULES = (
+    auc_difference,
+    calibration,
+    discordant,
+    drift,
+    rare_rate,
+    reconcile,
+    sampling,
+    sequential,
+)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.__name__))

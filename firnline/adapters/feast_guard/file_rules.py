@@ -152,9 +152,9 @@ def _history_breaches(published: Sequence[Entry], after: Sequence[Entry]) -> lis
         name, number = viewed(entry)
         stands = now.get(place)
         if stands is None and (entry.project, name) in there:
-            found.append(_history_breach("G2", name, number, "would be removed"))
+            found.append(_history_breach("G7", name, number, "would be removed"))
         elif stands is not None and stands.message != entry.message:
-            found.append(_history_breach("G1", name, number, "would be rewritten"))
+            found.append(_history_breach("G7", name, number, "would be rewritten"))
     for place, entry in now.items():
         name, number = viewed(entry)
         record: Meaning | None = views.get(entry.project, {}).get(Key("view", name))

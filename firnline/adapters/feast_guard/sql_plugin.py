@@ -50,13 +50,11 @@ from firnline.adapters.feast_guard.sql_state import (
     OWN,
     PERMIT,
     PUBLISHED,
-    PublishedRow,
     Stored,
     objects,
     permit,
     publish,
     published,
-    put,
 )
 from firnline.adapters.feast_guard.sql_triggers import ensure, ensure_tables
 from firnline.adapters.lock_file import read_lock
@@ -189,10 +187,10 @@ class SqlGuard:
         if name is None or options.get("firnline_own"):
             return
         if name.startswith("firnline_"):
-            raise _guards_own(name)
+            raise guards_own(name)
         if name not in GUARDED and name != HISTORY:
             return
-        _take_write_lock(connection)
+        take_write_lock(connection)
         for parameters in many or [one or {}]:
             for change in changes(connection, clause, name, parameters):
                 self._check(connection, change)
@@ -251,9 +249,9 @@ class SqlGuard:
         if not _is_raw(context):
             return
         if _AGAINST_GUARD.search(statement):
-            raise _guards_own(" ".join(statement.split())[:120])
+            raise guards_own(" ".join(statement.split())[:120])
         if _RAW_WRITE.search(statement):
-            _take_write_lock(connection)
+            take_write_lock(connection)
             context.firnline_before = _everything(connection)
 
     def _after_cursor(
@@ -277,38 +275,6 @@ class SqlGuard:
                 breaches += check_one(rules, key, held[key], held)
         refuse(breaches, WHERE)
         self._publish(connection)
-
-
-def restore(engine: Engine) -> list[str]:
-    """Put back every published object that a registry has lost, or holds otherwise.
-
-    Args:
-        engine: Made of a URL with the plugin.
-
-    Returns:
-        What was put back; empty when all was as published.
-
-    Raises:
-        HandshakeError: G7 when the record of what is published is damaged too, or the engine has
-            no plugin.
-    """
-    guard = guard_of(engine)
-    if guard is None:
-        raise _guards_own("an engine without ?plugin=firnline would restore published rows")
-    with guard.alone(), engine.begin() as connection:
-        _take_write_lock(connection)
-        rows = published(connection)
-        found = {project: objects(connection, project) for project in {row.project for row in rows}}
-        lost = [row for row in rows if _lost(row, found[row.project].get(row.key))]
-        for row in lost:
-            permit(connection, row.table, row.project, row.key.name, row.content)
-            put(connection, row)
-        connection.execute(delete(PERMIT), execution_options=OWN)
-    return [f"{row.project}: {row.key}" for row in lost]
-
-
-def _lost(row: PublishedRow, held: Stored | None) -> bool:
-    return held is None or held.table != row.table or held.meaning != row.meaning
 
 
 def lines_of(locks: Iterable[Path]) -> dict[str, Record]:
@@ -338,7 +304,7 @@ def _projects(connection: Connection) -> list[str]:
     return sorted(found)
 
 
-def _take_write_lock(connection: Connection) -> None:
+def take_write_lock(connection: Connection) -> None:
     """Wait until no other transaction writes; what is read from here on holds until the commit."""
     if not inspect(connection).has_table(PUBLISHED.name):
         ensure_tables(connection)
@@ -358,7 +324,8 @@ def _is_raw(context: Any) -> bool:
     return written(statement) is None
 
 
-def _guards_own(statement: str) -> HandshakeError:
+def guards_own(statement: str) -> HandshakeError:
+    """The refusal of what would change the guard itself (G7)."""
     return HandshakeError(
         "G7",
         found=f"a statement would change what keeps published versions: {statement}",

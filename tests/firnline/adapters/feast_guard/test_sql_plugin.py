@@ -15,7 +15,8 @@ from feast.types import Float64
 from sqlalchemy import insert, text
 
 from firnline.adapters.feast_guard import precheck
-from firnline.adapters.feast_guard.sql_plugin import guard_of, restore
+from firnline.adapters.feast_guard.sql_plugin import guard_of
+from firnline.adapters.feast_guard.sql_restore import restore
 from firnline.adapters.feast_guard.sql_state import published
 from firnline.errors import HandshakeError
 from tests.resources.feast_versions import PROJECT, device, line, service, source, view, write_lock

@@ -38,7 +38,7 @@ WAIT_SECONDS = 120.0
 PAUSE_SECONDS = 0.02
 # The registry has moved on: what the guard answers to a client that is to apply again.
 _AGAIN = {"G20"}
-_TO_BE_ZERO = ("lost", "both_won", "wrong", "torn")
+TO_BE_ZERO = ("lost", "both_won", "wrong", "torn")
 _BARRIER: list[Barrier] = []
 
 
@@ -252,7 +252,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), tuple(options.kinds), options.rounds)
     print(json.dumps(found, indent=2))
-    return int(any(counts[name] for counts in found.values() for name in _TO_BE_ZERO))
+    return int(any(counts[name] for counts in found.values() for name in TO_BE_ZERO))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ def test_cheap_commands_run(tmp_path: Path) -> None:
     shown = [words for page, words in COMMANDS if page != OWN_TEST]
     lines = {tuple(words[1:]) for words in shown if words[0] == "firnline"}
     cheap = {line for line in lines if line[-1] in CHEAP or (line[0] in CHEAP and len(line) > 1)}
+    # Views and branches of somebody's own; tests of the lock do what these lines say.
+    cheap = {line for line in cheap if line[:2] != ("lock", "add") and "--base" not in line}
     runnable = {line for line in cheap if not any(word.isupper() for word in line)}
     assert {line[0] for line in runnable} >= {"check", "doctor", "simulate"}
     for line in sorted(runnable | {("--help",), ("--version",)}):

@@ -3,12 +3,10 @@
 Tests apply this file, and then this file with a line of it changed.
 """
 
-import os
 from datetime import timedelta
 
 import pandas as pd
 from feast import (
-    BatchFeatureView,
     Entity,
     FeatureService,
     FeatureView,
@@ -17,6 +15,7 @@ from feast import (
     RequestSource,
     ValueType,
 )
+from feast.batch_feature_view import batch_feature_view
 from feast.data_format import ParquetFormat
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float32, Float64, String
@@ -51,39 +50,28 @@ cooked_source = FileSource(
 )
 
 
-def doubled(values):
-    return values * 2
+FACTOR = 2
 
 
-def cook(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["heat"] = doubled(frame["heat"])
-    return frame
-
-
-cooked = BatchFeatureView(
-    name="cooked",
+@batch_feature_view(
     entities=[device],
     ttl=timedelta(days=1),
     mode="pandas",
-    udf=cook,
-    udf_string="def cook(frame): ...",
     schema=[Field(name="device_id", dtype=String), Field(name="heat", dtype=Float64)],
     source=cooked_source,
 )
+def cooked(frame: pd.DataFrame) -> pd.DataFrame:
+    frame["heat"] = frame["heat"] * FACTOR
+    return frame
+
 
 asked = RequestSource(name="asked", schema=[Field(name="scale", dtype=Float64)])
 
 
-def shifted(values):
-    return values + OFFSET
-
-
-@on_demand_feature_view(
-    sources=[window, asked], schema=[Field(name="kelvin", dtype=Float64)]
-)
+@on_demand_feature_view(sources=[window, asked], schema=[Field(name="kelvin", dtype=Float64)])
 def kelvin(inputs: pd.DataFrame) -> pd.DataFrame:
     out = pd.DataFrame()
-    out["kelvin"] = shifted(inputs["mean"]) * inputs["scale"]
+    out["kelvin"] = (inputs["mean"] + OFFSET) * inputs["scale"]
     return out
 
 

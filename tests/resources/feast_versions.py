@@ -14,6 +14,9 @@ from firnline.digest import digest
 PROJECT = "plant"
 STORE = "firnline.adapters.feast_guard.file_store.FirnlineRegistryStore"
 
+PROVIDER = "firnline.adapters.feast_online.provider.FirnlineProvider"
+ONLINE = "firnline.adapters.feast_online.store.FirnlineOnlineStore"
+
 
 def record(**changes: Any) -> dict[str, Any]:
     """What `window@v1` means."""
@@ -102,19 +105,20 @@ def service(*views: Any, name: str = "encoder_reads") -> FeatureService:
     return FeatureService(name=name, features=list(views or [view()]))
 
 
-def repository(folder: Path, registry: dict[str, Any]) -> Path:
+def repository(folder: Path, registry: dict[str, Any], ours: bool = False) -> Path:
     """A folder that Feast runs from.
 
     Args:
         folder: Made if it is not there.
         registry: The registry's part of feature_store.yaml.
+        ours: With firnline's provider and online store instead of Feast's local ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "project": PROJECT,
-        "provider": "local",
+        "provider": PROVIDER if ours else "local",
         "registry": registry,
-        "online_store": {"type": "sqlite", "path": "online.db"},
+        "online_store": {"type": ONLINE if ours else "sqlite", "path": "online.db"},
         "offline_store": {"type": "duckdb"},
         "entity_key_serialization_version": 3,
     }

@@ -38,7 +38,7 @@ def test_a_run_names_what_was_altered_and_restores_it(
     done = project.json("train", "refrigeration")
 
     assert done["reused"]
-    (ledger,) = (tmp_path / ".firnline" / "ledger").glob("refrigeration*")
+    ledger = tmp_path / ".firnline" / "ledger" / "refrigeration.jsonl"
     told = [json.loads(line) for line in ledger.read_text().splitlines()]
     (damage,) = [entry for entry in told if entry.get("verdict") == "damaged"]
     assert all(name in damage["reason"] for name in (overwritten.name, swapped.name))

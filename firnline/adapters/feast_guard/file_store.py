@@ -8,66 +8,36 @@ unless `firnline_lock` names one or a list):
       registry_store_type: firnline.adapters.feast_guard.file_store.FirnlineRegistryStore
       firnline_lock: features.lock
 
-Feast reads the whole registry, changes it in memory and writes it back, so of two clients the
-later one wins. Here a write counts only if the file is still the one it was made from. What is
-published is recorded in a second file; a line is on the disk before the registry that names it,
-and that registry waits under another name: a writer that dies in between is rolled forward.
+Feast reads the whole registry, changes it in memory and writes it back, so that of two clients
+the later one wins. Here a write counts only if the file is still the one it was made from.
 """
 
-import os
-import sys
 import threading
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from feast.infra.registry.file import FileRegistryStore
-from feast.protos.feast.core.Registry_pb2 import Registry as RegistryMessage
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships none
+from feast.infra.registry.registry import Registry
 
-from firnline.adapters.artifact_store import locked
-from firnline.adapters.feast_guard import precheck, published_file
+from firnline.adapters.feast_guard import precheck
 from firnline.adapters.feast_guard.file_rules import (
     held_meanings,
     newly_published,
-    not_as_published,
     registry_breaches,
 )
-from firnline.adapters.feast_guard.meaning import Meaning
-from firnline.adapters.feast_guard.published_file import Entry, Published
-from firnline.adapters.feast_guard.registry_objects import (
-    canonical,
-    changed,
-    entries,
-    meanings,
-    put_back,
-)
-from firnline.adapters.feast_guard.rules import Key, Record, Rules
+from firnline.adapters.feast_guard.meaning import Meaning, meaning
+from firnline.adapters.feast_guard.published_file import Published
+from firnline.adapters.feast_guard.registry_disk import Held, RegistryDisk, empty_registry
+from firnline.adapters.feast_guard.registry_objects import canonical, changed, entries, meanings
+from firnline.adapters.feast_guard.rules import Key, Record, Rules, check_one, key_of
 from firnline.adapters.lock_file import read_lock
 from firnline.contracts.breach import refuse
 from firnline.contracts.lock import joined
-from firnline.digest import bytes_digest
 from firnline.errors import HandshakeError
 
-SCHEMA_VERSION = "1"
 _LOCK = "features.lock"
-
-
-@dataclass(frozen=True)
-class Held:
-    """What is on the disk.
-
-    Attributes:
-        registry: Feast's Registry message; None when there is no file yet.
-        published: What it has published.
-    """
-
-    registry: Any
-    published: Published
 
 
 class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast ships no types
@@ -79,17 +49,14 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
         named = getattr(registry_config, "firnline_lock", None) or _LOCK
         names = [named] if isinstance(named, str) else list(named)
         self._locks = tuple(folder / name for name in names)
+        self._disk = RegistryDisk(Path(self._filepath))
+        self._where = f"the registry {self._disk.path.name}"
         self._mutex = threading.RLock()
         # What was read last, and its bytes then: Feast changes it in memory until it commits.
         self._issued: tuple[Any, bytes] | None = None
         self._dropped: set[tuple[str, str, str]] = set()
-        self._sound: tuple[str, str] | None = None
         precheck.install()
-
-    @property
-    def path(self) -> Path:
-        """The registry file."""
-        return Path(self._filepath)
+        _look_first()
 
     def published(self) -> Published:
         """What this registry has published.
@@ -98,7 +65,16 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
             HandshakeError: G22 or G23, as reading the registry does.
         """
         with self._mutex:
-            return self._held().published
+            return self._disk.read().published
+
+    def lines(self) -> Mapping[str, Record]:
+        """Feast's name of every published version -> its line in the lock files.
+
+        Raises:
+            HandshakeError: An L-code when a lock file is not whole.
+        """
+        lock = joined({str(path): read_lock(path) for path in self._locks})
+        return {line.table: Record(line.reference, line.digest, line.record) for line in lock}
 
     def state(self, project: str) -> tuple[Rules, dict[Key, Meaning]]:
         """The rules of a project, and what each of its objects means.
@@ -110,19 +86,26 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
             HandshakeError: As reading the registry or its lock files does.
         """
         with self._mutex:
-            held = self._held()
-        now = meanings(_in(held.registry))
+            held = self._disk.read()
+        now = meanings(held.entries)
         published = held_meanings(held.published.entries, now).get(project, {})
         return Rules(self.lines(), published), now.get(project, {})
 
-    def lines(self) -> Mapping[str, Record]:
-        """Feast's name of every published version -> its line in the lock files.
+    def refuse_view(self, view: Any, project: str) -> None:
+        """Refuse a view that is not the published one, even where Feast would take no notice.
+
+        Feast sees no change in another order of features, and would keep the old one in silence.
+
+        Args:
+            view: Feast's view of any kind.
+            project: Feast's project.
 
         Raises:
-            HandshakeError: An L-code when a lock file is not whole.
+            HandshakeError: G1 or G3.
         """
-        lock = joined({str(path): read_lock(path) for path in self._locks})
-        return {line.table: Record(line.reference, line.digest, line.record) for line in lock}
+        rules, objects = self.state(project)
+        wanted = meaning(view.to_proto())
+        refuse(check_one(rules, key_of(wanted), wanted, objects), self._where)
 
     def get_registry_proto(self) -> Any:
         """The registry as it is on the disk, its published objects as they were published.
@@ -133,9 +116,9 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
                 else under a published name; G23 when the record of what it published is damaged.
         """
         with self._mutex:
-            registry = self._held().registry
+            registry = self._disk.read().registry
             if registry is None:
-                raise FileNotFoundError(f'no registry at {self.path}; "feast apply" makes it')
+                raise FileNotFoundError(f'no registry at {self._disk.path}; "feast apply" makes it')
             self._note_what_is_dropped()
             self._issue(registry)
             return registry
@@ -150,21 +133,19 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
             registry_proto: What was read, changed; its version is renewed.
 
         Raises:
-            HandshakeError: G1 to G6 when a published object would change or go, G20 when the
+            HandshakeError: G1 to G7 when a published object would change or go, G20 when the
                 registry has moved on since it was read, an L-code when a lock file is not whole.
         """
-        with self._mutex, locked(self._flock):
-            held = self._held(under_lock=True)
-            if self._is_new(registry_proto) and held.registry is not None:
-                # Feast found no file and would begin with an empty one; another was first.
-                registry_proto.CopyFrom(held.registry)
-                self._issue(registry_proto)
-                return
+        with self._mutex, self._disk.alone() as held:
             try:
+                if held.registry is not None and _is_new(registry_proto):
+                    # Feast found no file and would begin with an empty one; another was first.
+                    registry_proto.CopyFrom(held.registry)
+                    return
                 self._refuse_stale(held, registry_proto)
                 self._write(held, registry_proto)
             except BaseException:
-                registry_proto.CopyFrom(held.registry or _empty())
+                registry_proto.CopyFrom(held.whole)
                 raise
             finally:
                 self._dropped = set()
@@ -176,26 +157,10 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
         Raises:
             HandshakeError: G2 when anything in it is published.
         """
-        with self._mutex, locked(self._flock):
-            held = self._held(under_lock=True)
-            found = registry_breaches(self.lines(), held.published.entries, _in(held.registry), [])
-            refuse(sorted(found), f"teardown of the registry {self.path.name}")
+        with self._mutex, self._disk.alone() as held:
+            found = registry_breaches(self.lines(), held.published.entries, held.entries, [])
+            refuse(sorted(found), f"teardown of {self._where}")
             super().teardown()
-
-    @property
-    def _flock(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.flock")
-
-    @property
-    def _next(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.next")
-
-    @property
-    def _record(self) -> Path:
-        return published_file.published_path(self.path)
-
-    def _is_new(self, registry: Any) -> bool:
-        return not registry.version_id and not changed(_empty(), registry)
 
     def _issue(self, registry: Any) -> None:
         self._issued = (registry, canonical(registry))
@@ -206,176 +171,54 @@ class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast s
             return
         registry, before = self._issued
         if canonical(registry) != before:
-            self._dropped |= changed(RegistryMessage.FromString(before), registry)
+            self._dropped |= changed(type(registry).FromString(before), registry)
 
     def _refuse_stale(self, held: Held, registry: Any) -> None:
-        stands = held.registry
-        if registry.version_id != ("" if stands is None else stands.version_id):
-            raise _stale(self.path, "another client has written it since this one read it")
-        lost = self._dropped - changed(stands or _empty(), registry)
+        version = "" if held.registry is None else held.registry.version_id
+        if registry.version_id != version:
+            raise _stale(self._where, "another client has written it since this one read it")
+        lost = self._dropped - changed(held.whole, registry) if self._dropped else set()
         if lost:
             names = ", ".join(sorted(f"{name} in {part}" for part, _, name in lost))
-            raise _stale(self.path, f"it was read anew before these changes were written: {names}")
+            raise _stale(
+                self._where, f"it was read anew before these changes were written: {names}"
+            )
 
     def _write(self, held: Held, registry: Any) -> None:
-        lines = self.lines()
-        published, after = held.published, entries(registry)
-        found = registry_breaches(lines, published.entries, _in(held.registry), after)
+        lines, public, after = self.lines(), held.published.entries, entries(registry)
+        found = registry_breaches(lines, public, held.entries, after)
         # A view's own breach first: those of what it stands on follow from it.
-        refuse(sorted(found), f"the registry {self.path.name}")
-        added = newly_published(lines, published.entries, after)
-        line, head = published_file.next_line(published, added) if added else (b"", published.head)
-        written = RegistryMessage.FromString(registry.SerializeToString())
-        written.version_id = f"{uuid.uuid4()}.{head}" if head else str(uuid.uuid4())
-        written.last_updated.FromDatetime(datetime.now(UTC))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        _write_through(self._next, written.SerializeToString())
-        if added:
-            published_file.append(self._record, published, line)
-        self._swap()
+        refuse(sorted(found), self._where)
+        added = newly_published(lines, public, after)
+        written = self._disk.write(registry, held.published, added)
         registry.version_id = written.version_id
         registry.last_updated.CopyFrom(written.last_updated)
 
-    def _swap(self) -> None:
-        self._next.replace(self.path)
-        descriptor = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
-    def _held(self, under_lock: bool = False) -> Held:
-        """What is on the disk, sound; a write that was cut short is brought to its end."""
-        try:
-            return self._sound_on_disk()
-        except HandshakeError:
-            # A writer may have been between its two files, or have died there.
-            with _held_lock(self._flock, under_lock):
-                self._roll_forward()
-                return self._sound_on_disk()
-
-    def _sound_on_disk(self) -> Held:
-        published = published_file.read(self._record)
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            if published.entries:
-                raise _altered(self.path, "the file is gone") from None
-            return Held(None, published)
-        try:
-            registry = RegistryMessage.FromString(content)
-        except DecodeError as error:
-            raise _altered(self.path, "the file is cut off, or no registry") from error
-        state = (bytes_digest(content), published.head)
-        if state != self._sound:
-            self._examine(registry, published)
-            self._sound = state
-        return Held(registry, published)
-
-    def _examine(self, registry: Any, published: Published) -> None:
-        head = registry.version_id.partition(".")[2]
-        if head and head not in published.heads:
-            raise published_file.damaged(str(self._record), "lines at its end are gone")
-        words = not_as_published(published.entries, entries(registry))
-        if words:
-            raise _altered(self.path, "; ".join(words))
-        if head and head != published.head:
-            raise _altered(self.path, "the file is an older copy")
-
-    def _roll_forward(self) -> None:
-        """Finish the write of a process that died between the two files."""
-        try:
-            waiting = RegistryMessage.FromString(self._next.read_bytes())
-            head = published_file.read(self._record).head
-        except (FileNotFoundError, DecodeError):
-            return
-        if head and waiting.version_id.partition(".")[2] == head:
-            self._swap()
+def _is_new(registry: Any) -> bool:
+    return not registry.version_id and not changed(empty_registry(), registry)
 
 
-def restore(path: Path) -> list[str]:
-    """Put every published object back into a registry file that lost or altered it.
-
-    What else the file holds is kept as far as it can be read; the file as it was found is kept
-    beside it as `<name>.found`.
-
-    Args:
-        path: The registry file, whether it is there or not.
-
-    Returns:
-        What was put back, in words; empty when all was as published.
-
-    Raises:
-        HandshakeError: G23 when the record of what it published is damaged.
-    """
-    with locked(path.with_name(f"{path.name}.flock")):
-        published = published_file.read(published_file.published_path(path))
-        registry = _empty()
-        if path.exists():
-            try:
-                registry = RegistryMessage.FromString(path.read_bytes())
-            except DecodeError:
-                registry = _empty()
-            _write_through(path.with_name(f"{path.name}.found"), path.read_bytes())
-        words = not_as_published(published.entries, entries(registry))
-        put_back(registry, published.entries)
-        registry.version_id = f"{uuid.uuid4()}.{published.head}"
-        waiting = path.with_name(f".{path.name}.next")
-        _write_through(waiting, registry.SerializeToString())
-        waiting.replace(path)
-        return words
-
-
-@contextmanager
-def _held_lock(path: Path, under_lock: bool) -> Iterator[None]:
-    if under_lock:
-        yield
-        return
-    with locked(path):
-        yield
-
-
-def _in(registry: Any) -> list[Entry]:
-    return [] if registry is None else entries(registry)
-
-
-def _empty() -> Any:
-    return RegistryMessage(registry_schema_version=SCHEMA_VERSION)
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _stale(path: Path, found: str) -> HandshakeError:
+def _stale(where: str, found: str) -> HandshakeError:
     return HandshakeError(
         "G20",
         found=f"{found}; nothing was written",
-        where=f"the registry {path.name}",
+        where=where,
         mend="apply again: the registry has been read anew",
     )
 
 
-def _altered(path: Path, found: str) -> HandshakeError:
-    return HandshakeError(
-        "G22",
-        found=f"the registry file is not what it has published: {found}",
-        where=str(path),
-        mend="put it back from a backup, or together again from the record beside it: "
-        f"python -m firnline.adapters.feast_guard.file_store {path}",
-    )
+def _look_first() -> None:
+    """Have Feast's file registry ask the store before it applies a view; once a process."""
+    original = Registry.apply_feature_view
+    if hasattr(original, "__wrapped__"):
+        return
 
+    @wraps(original)
+    def apply_feature_view(self: Any, view: Any, project: str, *args: Any, **named: Any) -> Any:
+        store = self._registry_store
+        if isinstance(store, FirnlineRegistryStore):
+            store.refuse_view(view, project)
+        return original(self, view, project, *args, **named)
 
-def main(arguments: Sequence[str]) -> int:
-    """Put published objects back into the registry files that are named."""
-    for name in arguments:
-        for words in restore(Path(name)) or ["all is as it was published"]:
-            print(f"{name}: {words}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    Registry.apply_feature_view = apply_feature_view

@@ -6,21 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from feast import utils
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from numpy.typing import NDArray
 
-from firnline.adapters.feast_online import wire
 from firnline.adapters.feast_online.codec import unpack
+from firnline.adapters.feast_online.feast_keys import encoded, keys_of
 from firnline.adapters.feast_online.feast_values import (
-    MEMBERS,
-    OUR_KEYS,
     FeastRow,
     batches_of_rows,
     batches_of_table,
@@ -28,12 +22,11 @@ from firnline.adapters.feast_online.feast_values import (
     messages,
     moment,
 )
-from firnline.adapters.feast_online.keys import encode
+from firnline.adapters.feast_online.fill import count, fill, tell_version
 from firnline.adapters.feast_online.partial import completed
 from firnline.adapters.feast_online.response import Response
-from firnline.adapters.feast_online.rows import Rows, Stored, by_layout
+from firnline.adapters.feast_online.rows import Rows, by_layout
 
-_KEY_KINDS = {MEMBERS[kind]: kind for kind in ("text", "int64", "int32")}
 Found = list[tuple[datetime | None, dict[str, Any] | None]]
 
 
@@ -107,7 +100,8 @@ class PackedOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no ty
                 damaged, N4 when the view was never brought online.
         """
         wanted = None if requested_features is None else set(requested_features)
-        keys = [_encoded(config, key) for key in entity_keys]
+        version = config.entity_key_serialization_version
+        keys = [encoded(key, version) for key in entity_keys]
         rows = self.rows(config)
         found = rows.read(_table(config, table), keys)
         answer: Found = [(None, None)] * len(keys)
@@ -196,87 +190,15 @@ class PackedOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no ty
             entities, places, size = utils._get_unique_entities(
                 view, join_key_values, entity_name_to_join_key_map
             )
-            keys = _keys(config, entities)
+            keys = keys_of(entities, config.entity_key_serialization_version)
             rows = self.rows(config)
             found = rows.read(_table(config, view), keys)
-            present = _fill(
+            present = fill(
                 online_features_response, rows, view, names, found, places, size, full_feature_names
             )
-            _note(view, present, len(names) * size)
+            count(view, present, len(names) * size)
             if include_feature_view_version_metadata:
-                _tell_version(online_features_response, view)
-
-
-def _fill(
-    response: Any,
-    rows: Rows,
-    view: Any,
-    names: Sequence[str],
-    found: Sequence[Stored | None],
-    places: Sequence[Sequence[int]],
-    size: int,
-    full_names: bool,
-) -> int:
-    """Add a view's features to Feast's response; returns how many values there were.
-
-    Args:
-        response: Feast's message.
-        rows: Where the rows were read.
-        view: The Feast view.
-        names: Its features that are asked for, in the view's order.
-        found: Each entity's row.
-        places: Each entity's rows of the request.
-        size: Rows of the request.
-        full_names: Whether a feature's name begins with the view's.
-    """
-    cells, present = _cells(rows, view, names, found)
-    # A row that asks for no entity takes the last: null, and never present.
-    source = np.full(size, len(found), np.int64)
-    for entity, outputs in enumerate(places):
-        source[list(outputs)] = entity
-    order = source.tolist()
-    events = [None if row is None else row.event_us for row in found] + [None]
-    times = wire.times([events[entity] for entity in order])
-    prefix = f"{view.projection.name_to_use()}__" if full_names else ""
-    response.metadata.feature_names.val.extend(prefix + name for name in names)
-    vectors = [
-        wire.vector([cells[name][entity] for entity in order], present[name][source], times)
-        for name in names
-    ]
-    response.MergeFromString(b"".join(vectors))
-    return sum(int(flags[source].sum()) for flags in present.values())
-
-
-def _cells(
-    rows: Rows, view: Any, names: Sequence[str], found: Sequence[Stored | None]
-) -> tuple[dict[str, list[bytes]], dict[str, NDArray[np.bool_]]]:
-    """Each feature's values as Feast's bytes, and where there are any; one more entry, absent."""
-    cells = {name: [wire.NULL] * (len(found) + 1) for name in names}
-    present = {name: np.zeros(len(found) + 1, np.bool_) for name in names}
-    for layout, at, stored in by_layout(rows, found, digest_of(view), view.name):
-        held = [name for name in names if name in layout.kinds]
-        columns = unpack(layout, [row.row for row in stored], held)
-        for name in held:
-            values = wire.values(columns[name], layout.kinds[name])
-            for place, cell in zip(at, values, strict=True):
-                cells[name][place] = cell
-            present[name][at] = True
-    return cells, present
-
-
-def _note(view: Any, present: int, asked: int) -> None:
-    """Count for Feast's metrics, where they are on."""
-    from feast.metrics import track_feature_statuses
-
-    track_feature_statuses(view.name, present, asked - present)
-
-
-def _tell_version(response: Any, view: Any) -> None:
-    name = view.projection.name_alias or view.projection.name
-    if name not in [known.name for known in response.metadata.feature_view_metadata]:
-        told = response.metadata.feature_view_metadata.add()
-        told.name = name
-        told.version = getattr(view, "current_version_number", 0) or 0
+                tell_version(online_features_response, view)
 
 
 def _told(batches: Iterable[Any], progress: Callable[[int], Any]) -> Iterable[Any]:
@@ -288,25 +210,3 @@ def _told(batches: Iterable[Any], progress: Callable[[int], Any]) -> Iterable[An
 def _table(config: Any, view: Any) -> str:
     versioning = config.registry.enable_online_feature_view_versioning
     return str(compute_table_id(config.project, view, versioning))
-
-
-def _keys(config: Any, entities: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Keys of entities as Feast hands them to a read; plain ones without Feast's encoder."""
-    version = config.entity_key_serialization_version
-    columns: dict[str, tuple[str, Sequence[Any]]] = {}
-    for name in entities[0] if version >= OUR_KEYS and entities else ():
-        members = {str(entity[name].WhichOneof("val")) for entity in entities}
-        kind = _KEY_KINDS.get(members.pop()) if len(members) == 1 else None
-        if kind is not None:
-            member = MEMBERS[kind]
-            columns[name] = (kind, [getattr(entity[name], member) for entity in entities])
-    if columns and len(columns) == len(entities[0]):
-        return encode(columns)
-    return [
-        _encoded(config, EntityKey(join_keys=list(entity), entity_values=list(entity.values())))
-        for entity in entities
-    ]
-
-
-def _encoded(config: Any, key: Any) -> bytes:
-    return bytes(serialize_entity_key(key, config.entity_key_serialization_version))

@@ -30,6 +30,14 @@ for place, key in ipairs(KEYS) do
 end
 """
 
+# A table that has a digest keeps it, whoever comes with another: of two first writers one sets it.
+_CLAIM = """
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held and held ~= '' then return held end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return ARGV[2]
+"""
+
 
 class RedisRows:
     """Rows in one Redis server; a row is written whole, a materialisation row by row.
@@ -41,12 +49,12 @@ class RedisRows:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._newest = client.register_script(_NEWEST)
+        self._claim = client.register_script(_CLAIM)
         self._layouts: dict[int, Layout] = {}
 
     def create(self, table: str, digest: str) -> None:
         """Make room for a version; what is there stays. See `Rows.create`."""
-        if not self.digest(table):
-            self._client.hset(_TABLES, table, digest)
+        self._claim(keys=[_TABLES], args=[table, digest])
 
     def drop(self, table: str) -> None:
         """Remove a version's rows, if there are any."""
@@ -67,12 +75,7 @@ class RedisRows:
         Raises:
             HandshakeError: N2 when the table is of another digest.
         """
-        # Of two first writers one sets the digest, and the other finds it.
-        self._client.hsetnx(_TABLES, table, digest)
-        held = self.digest(table) or ""
-        same_version(table, held, digest)
-        if held != digest:
-            self._client.hset(_TABLES, table, digest)
+        same_version(table, _text(self._claim(keys=[_TABLES], args=[table, digest])), digest)
         return sum(self._write(_prefix(table), batch) for batch in batches)
 
     def _write(self, prefix: bytes, batch: Batch) -> int:

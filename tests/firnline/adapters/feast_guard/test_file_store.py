@@ -10,8 +10,9 @@ import pytest
 from feast import FeatureStore
 from feast.repo_config import RegistryConfig
 
-from firnline.adapters.feast_guard import file_store, published_file
-from firnline.adapters.feast_guard.file_store import FirnlineRegistryStore, restore
+from firnline.adapters.feast_guard import file_restore, published_file
+from firnline.adapters.feast_guard.file_restore import restore
+from firnline.adapters.feast_guard.file_store import FirnlineRegistryStore
 from firnline.adapters.feast_guard.registry_objects import entries
 from firnline.errors import HandshakeError
 from tests.resources.feast_versions import (
@@ -285,8 +286,8 @@ def test_the_command_of_the_mend_puts_a_registry_back(
     with pytest.raises(HandshakeError) as caught:
         opened(published).list_entities()
     python, option, module, *arguments = caught.value.mend.rpartition(": ")[2].split()
-    assert (python, option, module) == ("python", "-m", file_store.__name__)
-    assert file_store.main(arguments) == 0
+    assert (python, option, module) == ("python", "-m", file_restore.__name__)
+    assert file_restore.main(arguments) == 0
     assert "view window_v1: is gone" in capsys.readouterr().out
     assert opened(published).get_feature_view("window_v1") is not None
 
@@ -351,9 +352,8 @@ def test_a_writer_killed_at_any_point_leaves_the_old_or_the_new_registry(publish
         added = view("window@v2").to_proto()
         added.spec.project = PROJECT
         message.feature_views.append(added)
-        with dying_at(number, folder) as begun:
-            with suppress(Killed):
-                store.update_registry_proto(message)
+        with dying_at(number, folder) as begun, suppress(Killed):
+            store.update_registry_proto(message)
         found = {each.spec.name for each in raw(folder).get_registry_proto().feature_views}
         assert found >= {"window_v1"}
         opened(folder).apply([view("window@v2")])

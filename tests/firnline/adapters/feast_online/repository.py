@@ -13,6 +13,8 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.types import Float64, String
 
 OURS = {"type": "firnline.adapters.feast_online.store.FirnlineOnlineStore", "path": "online.db"}
+OURS_IN_REDIS = {"type": "firnline.adapters.feast_online.redis_store.FirnlineRedisOnlineStore"}
+OFFLINE = {"type": "firnline.adapters.feast_offline.store.FirnlineOfflineStore"}
 FEASTS = {"type": "sqlite", "path": "online.db"}
 PROVIDER = "firnline.adapters.feast_online.provider.FirnlineProvider"
 DIGEST = "a" * 64
@@ -36,7 +38,7 @@ def feast(folder: Path, online: dict[str, Any] = OURS, provider: str = PROVIDER)
             provider=provider,
             registry=str(folder / "registry.db"),
             online_store=online,
-            offline_store={"type": "duckdb"},
+            offline_store=OFFLINE if provider == PROVIDER else {"type": "duckdb"},
             entity_key_serialization_version=3,
             repo_path=folder,
         )

@@ -1,8 +1,4 @@
-import os
-import shutil
 import sqlite3
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
-from redis.exceptions import ConnectionError as NotThere
 
 from firnline.adapters.feast_online.codec import Layout
 from firnline.adapters.feast_online.read import read
@@ -24,43 +19,6 @@ from firnline.errors import HandshakeError
 LAYOUT = Layout("a" * 64, (("x", "bytes"),))
 
 
-@pytest.fixture(scope="module")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Redis server of this test's own, on a socket."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI has no redis-server; setup.sh installs it")
-        pytest.skip("no redis-server on this machine; setup.sh installs it")
-    folder = tmp_path_factory.mktemp("redis")
-    socket = folder / "s"
-    command = [
-        binary,
-        "--port",
-        "0",
-        "--unixsocket",
-        str(socket),
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        client = Redis(unix_socket_path=str(socket))
-        for _ in range(200):
-            try:
-                client.ping()
-                break
-            except (NotThere, FileNotFoundError):
-                time.sleep(0.05)
-        client.close()
-        yield socket
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
 @pytest.fixture(params=["sqlite", "redis"])
 def rows(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rows]:
     if request.param == "sqlite":
@@ -69,7 +27,7 @@ def rows(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rows]:
         found.close()
         return
     client = Redis(unix_socket_path=str(request.getfixturevalue("redis_socket")))
-    client.flushall()
+    client.flushdb()
     yield RedisRows(client)
     client.close()
 
@@ -167,6 +125,27 @@ def test_of_two_writers_the_newer_row_stays(rows: Rows) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(write, [3, 7, 1, 9, 4, 8, 2, 6] * 3)) == 24 * 50
     assert set(held(rows, "t", *(str(key).encode() for key in range(50)))) == {b"9"}
+
+
+def test_of_two_first_writers_one_makes_the_table(rows: Rows) -> None:
+    def write(case: tuple[int, str]) -> str | None:
+        table, digest = f"t{case[0]}", case[1] * 64
+        layout = Layout(digest, LAYOUT.fields)
+        try:
+            rows.write(table, digest, [batch((b"k", 1, None, digest.encode()), layout=layout)])
+        except HandshakeError as error:
+            assert error.code == "N2"
+            return None
+        return digest
+
+    cases = [(table, digest) for table in range(20) for digest in "abcd"]
+    for table in {table for table, _ in cases}:
+        rows.create(f"t{table}", "")
+    with ThreadPoolExecutor(4) as pool:
+        made = [digest for digest in pool.map(write, cases) if digest is not None]
+    assert made == [rows.digest(f"t{table}") for table in range(20)]
+    for table, digest in enumerate(made):
+        assert held(rows, f"t{table}", b"k") == [digest.encode()]
 
 
 def test_layouts_are_checked(rows: Rows, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast import Entity, FeatureService, Field, PushSource, RequestSource, ValueType
+from feast import Entity, FeatureService, FeatureStore, Field, PushSource, RequestSource, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
@@ -19,10 +20,11 @@ from feast.types import UnixTimestamp as Time
 
 from firnline.adapters.feast_online.base import PackedOnlineStore
 from firnline.adapters.feast_online.read import read as read_fast
-from firnline.adapters.feast_online.store import FirnlineOnlineStore
 from firnline.errors import HandshakeError
 from tests.firnline.adapters.feast_online import repository
 
+Fresh = Callable[[], dict[str, Any]]
+Opened = Callable[[], FeatureStore]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SAMPLES: dict[ValueType, Any] = {
     ValueType.DOUBLE: 0.1,
@@ -55,7 +57,7 @@ def key(name: str) -> EntityKey:
     return EntityKey(join_keys=["device_id"], entity_values=[Value(string_val=name)])
 
 
-def test_every_value_type_reads_back_as_in_feasts_own_store(tmp_path: Path) -> None:
+def test_every_value_type_reads_back_as_in_feasts_own_store(fresh: Fresh, tmp_path: Path) -> None:
     """A view declares a type, and a writer may still send another: both stores keep what came."""
     values = {
         kind.name.lower(): python_values_to_proto_values([sample], kind)[0]
@@ -69,7 +71,7 @@ def test_every_value_type_reads_back_as_in_feasts_own_store(tmp_path: Path) -> N
     ]
     rows = [(key(name), each, event, created) for name, each, event, created in sets]
     answers = []
-    for name, online in (("ours", repository.OURS), ("feasts", repository.FEASTS)):
+    for name, online in (("ours", fresh()), ("feasts", repository.FEASTS)):
         folder = tmp_path / name
         store = repository.feast(folder, online)
         view = repository.view(folder, declared)
@@ -106,10 +108,10 @@ def typed_table() -> pa.Table:
     )
 
 
-def test_materialised_columns_read_as_through_feasts_own_path(tmp_path: Path) -> None:
+def test_materialised_columns_read_as_through_feasts_own_path(fresh: Fresh, tmp_path: Path) -> None:
     data = typed_table()
     answers = []
-    for name, online in (("ours", repository.OURS), ("feasts", repository.FEASTS)):
+    for name, online in (("ours", fresh()), ("feasts", repository.FEASTS)):
         folder = tmp_path / name
         provider = repository.PROVIDER if name == "ours" else "local"
         store = repository.feast(folder, online, provider)
@@ -131,10 +133,10 @@ def test_materialised_columns_read_as_through_feasts_own_path(tmp_path: Path) ->
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two views of a device and one of a device in a zone, materialised, with an on-demand view."""
-    folder = tmp_path_factory.mktemp("repo")
-    store = repository.feast(folder)
+def opened(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """Opens a repository: a device's view, one of a device in a zone, and an on-demand view."""
+    folder, online = tmp_path_factory.mktemp("repo"), fresh()
+    store = repository.feast(folder, online)
     view = repository.view(folder)
     zone = Entity(name="zone", join_keys=["zone_id"], value_type=ValueType.INT64)
     fields = [("third", Float64)]
@@ -162,11 +164,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     objects = [repository.DEVICE, zone, view, pair, scaled, service]
     repository.materialized(store, folder, objects, data)
-    return folder
+    return lambda: repository.feast(folder, online)
 
 
-def test_several_views_services_and_on_demand_views(folder: Path) -> None:
-    store = repository.feast(folder)
+def test_several_views_services_and_on_demand_views(opened: Opened) -> None:
+    store = opened()
     rows = [{"device_id": "d1", "zone_id": 8}, {"device_id": "d1", "zone_id": 7}]
     found = repository.read(
         store, store.get_feature_service("both"), rows, full_feature_names=True
@@ -184,8 +186,8 @@ def test_several_views_services_and_on_demand_views(folder: Path) -> None:
     assert found["second"] == [20.0, 30.0, None]
 
 
-def test_awaited_reads_and_version_metadata(folder: Path) -> None:
-    store = repository.feast(folder)
+def test_awaited_reads_and_version_metadata(opened: Opened) -> None:
+    store = opened()
     ask: dict[str, Any] = {"features": ["window_v1:first"], "entity_rows": [{"device_id": "d0"}]}
     with repository.as_feast_warns():
         told = store.get_online_features(**ask, include_feature_view_version_metadata=True)
@@ -197,9 +199,9 @@ def test_awaited_reads_and_version_metadata(folder: Path) -> None:
     )
 
 
-def test_the_fast_read_keeps_order_and_gives_what_feast_gives(folder: Path) -> None:
-    store = repository.feast(folder)
-    rows = FirnlineOnlineStore().rows(store.config)
+def test_the_fast_read_keeps_order_and_gives_what_feast_gives(opened: Opened) -> None:
+    store = opened()
+    rows = store._get_provider().online_store.rows(store.config)
     keys = ["d2", "none", "d0", "d0"]
     found = read_fast(
         rows, "fleet_window_v1", {"device_id": keys}, ["second", "first"], repository.DIGEST
@@ -212,8 +214,9 @@ def test_the_fast_read_keeps_order_and_gives_what_feast_gives(folder: Path) -> N
     assert read_fast(rows, "fleet_pair_v1", zoned, ["third"], "b" * 64)["third"] == [0.0]
 
 
-def test_another_digest_is_neither_served_nor_written(folder: Path) -> None:
-    store = repository.feast(folder)
+def test_another_digest_is_neither_served_nor_written(opened: Opened) -> None:
+    store = opened()
+    folder = store.config.repo_path
     online: PackedOnlineStore = store._get_provider().online_store
     rows = online.rows(store.config)
     with pytest.raises(HandshakeError, match=r"\[N1\].*fleet_window_v1.*aaaaaa.*bbbbbb"):
@@ -230,8 +233,8 @@ def test_another_digest_is_neither_served_nor_written(folder: Path) -> None:
         online.online_read(store.config, untagged, [key("d0")], ["first"])
 
 
-def test_pushes_and_partial_rows_keep_the_other_features(tmp_path: Path) -> None:
-    store = repository.feast(tmp_path)
+def test_pushes_and_partial_rows_keep_the_other_features(fresh: Fresh, tmp_path: Path) -> None:
+    store = repository.feast(tmp_path, fresh())
     view = repository.view(tmp_path)
     push = PushSource(name="push", batch_source=view.batch_source)
     pushed = repository.view(tmp_path)
@@ -254,3 +257,39 @@ def test_pushes_and_partial_rows_keep_the_other_features(tmp_path: Path) -> None
     online.online_write_batch(store.config, pushed, part, None)
     found = repository.read(store, features, ["d0", "d1", "new"]).to_dict()
     assert (found["first"], found["second"]) == ([8.0, 2.0, None], [None, 6.0, 6.0])
+
+
+def test_versions_stand_beside_each_other_and_go_alone(fresh: Fresh, tmp_path: Path) -> None:
+    """The name of one begins with the other's, as that of a tenth version does."""
+    store = repository.feast(tmp_path, fresh())
+    first = repository.view(tmp_path)
+    second = repository.view(
+        tmp_path, [("second", Float64), ("third", Int64)], name="window_v11", digest="b" * 64
+    )
+    data = repository.table(2, first=[1.0, 2.0], second=[3.0, 4.0], third=[5, 6])
+    repository.materialized(store, tmp_path, [repository.DEVICE, first, second], data)
+    later = pd.DataFrame(
+        {"device_id": ["d0"], "window_end": [repository.END + timedelta(minutes=1)]}
+        | {"first": [8.0], "second": [9.0]}
+    )
+    with repository.as_feast_warns():
+        store.write_to_online_store("window_v1", later)
+    asked = ["window_v11:third", "window_v1:second", "window_v11:second", "window_v1:first"]
+    found = repository.read(store, asked, ["d1", "d0"], full_feature_names=True).to_dict()
+    assert list(found.items())[1:] == [
+        ("window_v11__second", [4.0, 3.0]),
+        ("window_v11__third", [6, 5]),
+        ("window_v1__first", [2.0, 8.0]),
+        ("window_v1__second", [4.0, 9.0]),
+    ]
+    with repository.as_feast_warns():
+        store.apply([], objects_to_delete=[first], partial=False)
+    online: PackedOnlineStore = store._get_provider().online_store
+    assert online.rows(store.config).digest("fleet_window_v1") is None
+    with pytest.raises(HandshakeError, match=r"\[N4\]"):
+        online.online_read(store.config, first, [key("d0")])
+    with repository.as_feast_warns():
+        store.apply([first])
+    found = repository.read(store, asked, ["d1", "d0"], full_feature_names=True).to_dict()
+    assert found["window_v11__third"] == [6, 5]
+    assert found["window_v1__first"] == [None, None]

@@ -17,6 +17,7 @@ from flows.agree import agreed
 from flows.ingest import ingest
 from flows.progress import reporter
 from flows.steps import Document, Results, Step, code, folder_of, run_step
+from flows.verdicts import publish
 
 _CODE = (
     "firnline.adapters.duckdb_features",
@@ -44,7 +45,9 @@ def features(ensemble: str, data: str | None = None, before: Results | None = No
         before: Results of the steps before; run, or reused, when not given.
 
     Raises:
-        HandshakeError: A view is missing or not valid.
+        HandshakeError: A view is missing or not valid, H1 to H4 when what is defined does not
+            belong together, FV10 when a version stands for other readings, a G-code when a
+            registered one would change.
     """
     before = before or ingest(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
@@ -52,7 +55,7 @@ def features(ensemble: str, data: str | None = None, before: Results | None = No
     agreed(workload, found, "features")
     ingested = before["ingest"]
     _same_readings(found, ingested)
-    restored = _damaged(workload, found)
+    damaged = _damaged(workload, found)
     inputs = {
         "ingest": ingested["key"],
         "views": {view.reference: view.digest() for view in found},
@@ -65,7 +68,7 @@ def features(ensemble: str, data: str | None = None, before: Results | None = No
 
     step = Step(workload.name, "features", inputs, "computing features", make, _summary)
     document = run_step(step)
-    _restore(workload, found, document, restored)
+    _restore(workload, found, document, damaged=damaged)
     _publish(workload, found, document, datetime.fromisoformat(ingested["last"]))
     return {**before, "features": document}
 
@@ -147,40 +150,43 @@ def _apply(workload: Workload, found: tuple[WindowView, ...]) -> None:
     wiring.feature_store().apply(identity.entity, identity.key, found)
 
 
-def _damaged(workload: Workload, found: tuple[WindowView, ...]) -> list[str]:
-    """What is wrong with the newest data of the views, partition by partition; told and kept."""
-    data, damage = wiring.feature_data(), []
+def _damaged(workload: Workload, found: tuple[WindowView, ...]) -> bool:
+    """Whether a view's newest data is not what was committed; what is wrong is told and kept."""
+    data = wiring.feature_data()
+    damage: list[HandshakeError] = []
     for view in found:
         try:
             newest = data.head(view.table)
             if newest is not None:
                 data.files(newest)
         except HandshakeError as error:
-            damage.append(str(error))
-    if damage:
-        wiring.ledger().append(
-            Decision(
-                kind="features",
-                subject=workload.name,
-                verdict="damaged",
-                reason="; ".join(damage),
-                rules=("P",),
-                numbers={"views": len(damage)},
-                inputs={view.reference: view.digest() for view in found},
-            )
-        )
-        reporter().start("features", f"restoring damaged data: {'; '.join(damage)}")
-    return damage
+            damage.append(error)
+    if not damage:
+        return False
+    reason = "; ".join(f"{error.where}: {error.found}" for error in damage)
+    decision = Decision(
+        kind="features",
+        subject=workload.name,
+        verdict="damaged",
+        reason=reason,
+        rules=tuple(dict.fromkeys(error.code for error in damage)),
+        numbers={"views": len(damage)},
+        inputs={view.reference: view.digest() for view in found},
+    )
+    wiring.ledger().append(decision)
+    publish(workload.name, decision.document(), reused=False)
+    reporter().start("features", f"restoring damaged data: {reason}")
+    return True
 
 
 def _restore(
-    workload: Workload, found: tuple[WindowView, ...], document: Document, damage: list[str]
+    workload: Workload, found: tuple[WindowView, ...], document: Document, *, damaged: bool
 ) -> None:
     """Put back what was lost or altered, from the step's own windows; they are checked on use."""
     data, folder = wiring.feature_data(), folder_of(document)
     snapshots = {view["reference"]: view["snapshot"] for view in document["views"]}
     for view in found:
-        newest = None if damage else data.head(view.table)
+        newest = None if damaged else data.head(view.table)
         if newest is None or newest.digest != snapshots[view.reference]:
             data.commit(view.table, view.digest(), folder / view.table)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firnline.adapters.lock_file import read_lock
-from firnline.contracts.lock import Lock, add, render
-
 from firnline import wiring
 from firnline.adapters.artifact_store import locked, write_atomically
+from firnline.adapters.lock_file import read_lock
 from firnline.contracts.breach import refuse
 from firnline.contracts.facts import of_document
 from firnline.contracts.handshake import check
+from firnline.contracts.lock import Lock, add, render
 from firnline.contracts.outputs import StageOutputs
 from firnline.workload import Workload
 from flows.steps import Document, folder_of

@@ -215,10 +215,12 @@ def _look_first() -> None:
         return
 
     @wraps(original)
-    def apply_feature_view(self: Any, view: Any, project: str, *args: Any, **named: Any) -> Any:
+    def apply_feature_view(
+        self: Any, feature_view: Any, project: str, *args: Any, **named: Any
+    ) -> Any:
         store = self._registry_store
         if isinstance(store, FirnlineRegistryStore):
-            store.refuse_view(view, project)
-        return original(self, view, project, *args, **named)
+            store.refuse_view(feature_view, project)
+        return original(self, feature_view, project, *args, **named)
 
     Registry.apply_feature_view = apply_feature_view

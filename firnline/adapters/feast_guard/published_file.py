@@ -58,11 +58,13 @@ class Published:
     Attributes:
         entries: Published objects, the earliest first.
         heads: sha256 of each line; the last one stands for the whole file.
+        version: The registry that the last line was written for.
         size: Bytes of the lines; a line that was cut off while it was written is not among them.
     """
 
     entries: tuple[Entry, ...] = ()
     heads: tuple[str, ...] = ()
+    version: str = ""
     size: int = 0
 
     @property
@@ -90,23 +92,27 @@ def read(path: Path) -> Published:
     whole = content[: content.rfind(b"\n") + 1]
     entries: list[Entry] = []
     heads: list[str] = []
+    version = ""
     for number, line in enumerate(whole.splitlines(), start=1):
-        found, head = _parsed(line, heads[-1] if heads else "", f"{path.name} line {number}")
+        previous = heads[-1] if heads else ""
+        found, head, version = _parsed(line, previous, f"{path.name} line {number}")
         entries += found
         heads.append(head)
-    return Published(tuple(entries), tuple(heads), len(whole))
+    return Published(tuple(entries), tuple(heads), version, len(whole))
 
 
-def next_line(published: Published, entries: Iterable[Entry]) -> tuple[bytes, str]:
+def next_line(published: Published, entries: Iterable[Entry], version: str) -> tuple[bytes, str]:
     """The line that publishes more objects, and its sha256; nothing is written yet.
 
     Args:
         published: What the file holds.
         entries: What it is to hold besides.
+        version: The registry that it is written for.
     """
     document = {
         "objects": [entry.document() for entry in sorted(entries)],
         "previous": published.head,
+        "version": version,
     }
     text = canonical_json(document).encode()
     head = bytes_digest(text)
@@ -143,19 +149,19 @@ def damaged(where: str, found: str) -> HandshakeError:
     )
 
 
-def _parsed(line: bytes, previous: str, where: str) -> tuple[list[Entry], str]:
+def _parsed(line: bytes, previous: str, where: str) -> tuple[list[Entry], str, str]:
     head, _, text = line.partition(b" ")
     if bytes_digest(text).encode() != head:
         raise damaged(where, "the line is not the one its sha256 was taken of")
     try:
         document = json.loads(text)
         entries = [_entry(item) for item in document["objects"]]
-        before = document["previous"]
+        before, version = document["previous"], document["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(where, f"the line does not read as one ({error!r})") from error
     if before != previous:
         raise damaged(where, "a line before it was taken out or put in")
-    return entries, head.decode()
+    return entries, head.decode(), version
 
 
 def _entry(item: dict[str, Any]) -> Entry:

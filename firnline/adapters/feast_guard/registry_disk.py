@@ -82,8 +82,8 @@ class RegistryDisk:
         """What is on the disk, looked at anew when it is another than the last time.
 
         Raises:
-            HandshakeError: G22 when the registry is gone, cut off, an older copy, or holds something
-                else under a published name; G23 when the record is damaged.
+            HandshakeError: G22 when the registry is gone, cut off, an older copy, or holds
+                something else under a published name; G23 when the record is damaged.
         """
         try:
             return self._read()
@@ -103,11 +103,11 @@ class RegistryDisk:
         Returns:
             The message as it was written, with its new version and time.
         """
-        line, head = b"", published.head
+        version, line, head = str(uuid.uuid4()), b"", published.head
         if added:
-            line, head = published_file.next_line(published, added)
+            line, head = published_file.next_line(published, added, version)
         written = RegistryMessage.FromString(registry.SerializeToString())
-        written.version_id = f"{uuid.uuid4()}.{head}" if head else str(uuid.uuid4())
+        written.version_id = f"{version}.{head}" if head else version
         written.last_updated.FromDatetime(datetime.now(UTC))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_through(self.waiting, written.SerializeToString())
@@ -145,12 +145,13 @@ class RegistryDisk:
             raise _altered(self.path, "the file is an older copy")
 
     def _roll_forward(self) -> None:
+        """Finish a write whose line is on the disk; any other that was cut short never was."""
         try:
             waiting = RegistryMessage.FromString(self.waiting.read_bytes())
-            head = published_file.read(self.record).head
+            version = published_file.read(self.record).version
         except (FileNotFoundError, DecodeError):
             return
-        if head and waiting.version_id.partition(".")[2] == head:
+        if version and waiting.version_id.partition(".")[0] == version:
             self._swap()
 
     def _swap(self) -> None:

@@ -100,14 +100,21 @@ def sqlite_dump(path: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def published(folder: Path, kind: str, url: str | None = None) -> Repository:
-    """A repository that has applied the definitions."""
+def published(folder: Path, kind: str, url: str | None = None, ours: bool = True) -> Repository:
+    """A repository that has applied the definitions.
+
+    Args:
+        folder: Where.
+        kind: `file`, or of a SQL registry.
+        url: The SQL registry's; SQLite in the folder when not given.
+        ours: With firnline's provider and online store, or Feast's.
+    """
     sql = None
     if kind != "file":
         sql = SqlRegistry(url or f"sqlite:///{folder / 'registry.db'}", folder)
     repo = Repository(folder, sql)
     settings = file_registry() if sql is None else {"registry_type": "sql", "path": sql.url}
-    repository(folder, settings, ours=True)
+    repository(folder, settings, ours)
     write_lock(folder, line())
     repo.define(definitions())
     repo.apply()

@@ -1,5 +1,7 @@
 """Ways to alter or remove a published version, through Feast's command and its SDK: all refused."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,10 @@ from feast.data_source import DataSource
 
 from tests.resources.feast_versions import PROJECT, line, opened, write_lock
 from tests.resources.guarded import Repository, at_home, definitions, edited, published, refused
+from tests.resources.postgres import server as postgres_server
 
 # Feast's command warns of what it will do otherwise in a later version.
 pytestmark = pytest.mark.filterwarnings("ignore")
-ROOT = Path(__file__).parents[4]
 KINDS = ("file", "sqlite")
 
 
@@ -28,11 +30,6 @@ def _at_home() -> Iterator[None]:
 def repo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """One for all tests: whatever is refused leaves it as it was."""
     return published(tmp_path_factory.mktemp(request.param), request.param)
-
-
-@pytest.fixture(params=KINDS)
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
-    return published(tmp_path / "repo", request.param)
 
 
 WINDOW = '    name="window_v1",\n    entities=[device],\n'
@@ -110,7 +107,13 @@ EDITS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "no digest": ("G1", [(TAGS, "}")]),
     "pinned to its own version": ("G1", [(WINDOW, f'{WINDOW}    version="v0",\n')]),
     "pinned to a later version": ("G1", [(WINDOW, f'{WINDOW}    version="v7",\n')]),
-    "another type of view": ("G1", [("window = FeatureView(", "window = BatchFeatureView(")]),
+    "another type of view": (
+        "G1",
+        [
+            ("window = FeatureView(", "window = BatchFeatureView("),
+            ("from feast.b", "from feast import BatchFeatureView\nfrom feast.b"),
+        ],
+    ),
     "renamed": ("G2", [(WINDOW, WINDOW.replace("window_v1", "window_new"))]),
     "batch function": ("G1", [('frame["heat"] * FACTOR', 'frame["heat"] + FACTOR')]),
     "batch function's constant": ("G1", [("FACTOR = 2", "FACTOR = 3")]),
@@ -167,11 +170,11 @@ def test_an_edit_that_changes_no_value_is_accepted(repo: Repository, way: str) -
 def test_an_edited_repository_is_refused(repo: Repository, way: str) -> None:
     codes, changes = EDITS[way]
     repo.define(edited(*changes))
-    clients: list[Callable[[], Any]] = [lambda: repo.command("apply", "--skip-source-validation")]
-    if way not in REMOVED:
-        clients.append(repo.apply)
-    for client in clients:
-        refused(repo, codes, client)
+    # A partial apply, as the SDK makes it, removes nothing.
+    if repo.sql is None or way in REMOVED:
+        refused(repo, codes, lambda: repo.command("apply", "--skip-source-validation"))
+    else:
+        refused(repo, codes, repo.apply)
 
 
 TYPES: dict[str, type] = {
@@ -311,3 +314,48 @@ def test_a_lock_that_was_tampered_with_opens_nothing(repo: Repository, way: str)
         refused(repo, codes, repo.apply)
     finally:
         write_lock(repo.folder, line())
+
+
+@pytest.mark.parametrize("way", ["source path", "dtype", "service renamed", "renamed"])
+def test_a_plan_of_feast_s_own_provider_is_refused_too(
+    tmp_path_factory: pytest.TempPathFactory, way: str
+) -> None:
+    """With Feast's local provider `feast apply` changes the online store first."""
+    codes, changes = EDITS[way]
+    repo = published(tmp_path_factory.mktemp("plan"), "file", ours=False)
+    repo.define(edited(*changes))
+    refused(repo, codes, lambda: repo.command("apply", "--skip-source-validation"))
+
+
+def test_postgres_refuses_as_well(tmp_path: Path) -> None:
+    with postgres_server() as url:
+        repo = published(tmp_path / "repo", "postgres", url)
+        for way in ("source path", "order of features", "batch function", "service renamed"):
+            codes, changes = EDITS[way]
+            repo.define(edited(*changes))
+            refused(repo, codes, lambda: repo.command("apply", "--skip-source-validation"))
+        for way in ("view deleted", "entity deleted", "store torn down", "pin, by the registry"):
+            codes, action = ACTIONS[way]
+            refused(repo, codes, lambda action=action: action(repo))
+
+
+def test_feast_in_a_process_of_its_own_prints_the_error(tmp_path: Path) -> None:
+    own = published(tmp_path / "repo", "file")
+    own.define(edited(*EDITS["longer ttl"][1]))
+
+    def apply() -> None:
+        program = Path(sys.executable).with_name("feast")
+        done = subprocess.run(
+            [program, "apply"], cwd=own.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        raise RuntimeError(done.stdout + done.stderr)
+
+    told = refused(own, "G1", apply)
+    assert "ttl_seconds 3600 -> 7200" in told
+    assert "read by service classifier, service encoder, view kelvin" in told
+    assert "define window_v2 beside it" in told
+
+
+def test_there_are_enough_ways() -> None:
+    assert len({*EDITS, *ACTIONS, *LOCKS}) >= 60

@@ -24,11 +24,13 @@ _PLATFORM = "firnline"
 Name = tuple[ModuleType, str]
 
 
-def transformation(function: Callable[..., Any]) -> dict[str, Any]:
+def transformation(function: Callable[..., Any], *, decorated: bool = False) -> dict[str, Any]:
     """A function and all of ours it reaches, as JSON values.
 
     Args:
         function: A function defined at the top level of a module with source.
+        decorated: Leave out the function's own decorators, which say where it is used and not
+            what it computes, as Feast's do.
 
     Returns:
         `root`: the function's name; `definitions`: a module's last name and the bound name, as
@@ -38,7 +40,10 @@ def transformation(function: Callable[..., Any]) -> dict[str, Any]:
     Raises:
         HandshakeError: FV2 when it is no such function.
     """
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    # A decorator may have given the function another module's name, as Feast's do.
+    scope = getattr(function, "__globals__", {}) if decorated else {}
+    home_name = scope.get("__name__") or getattr(function, "__module__", None) or ""
+    module = sys.modules.get(home_name)
     name = getattr(function, "__qualname__", repr(function))
     if not isinstance(function, FunctionType) or module is None or not name.isidentifier():
         raise HandshakeError(
@@ -58,6 +63,8 @@ def transformation(function: Callable[..., Any]) -> dict[str, Any]:
             continue
         seen.add(step)
         for statement in _binding(*step):
+            if decorated and step == (module, name) and isinstance(statement, ast.FunctionDef):
+                statement.decorator_list = []
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 source, leads = _imported(*step, statement, home)
                 imports |= {source} if not leads else set()

@@ -53,6 +53,10 @@ cooked_source = FileSource(
 FACTOR = 2
 
 
+def warmer(heat):
+    return heat * FACTOR
+
+
 @batch_feature_view(
     entities=[device],
     ttl=timedelta(days=1),
@@ -61,17 +65,21 @@ FACTOR = 2
     source=cooked_source,
 )
 def cooked(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["heat"] = frame["heat"] * FACTOR
+    frame["heat"] = warmer(frame["heat"])
     return frame
 
 
 asked = RequestSource(name="asked", schema=[Field(name="scale", dtype=Float64)])
 
 
+def kelvins(celsius):
+    return celsius + OFFSET
+
+
 @on_demand_feature_view(sources=[window, asked], schema=[Field(name="kelvin", dtype=Float64)])
 def kelvin(inputs: pd.DataFrame) -> pd.DataFrame:
     out = pd.DataFrame()
-    out["kelvin"] = (inputs["mean"] + OFFSET) * inputs["scale"]
+    out["kelvin"] = kelvins(inputs["mean"]) * inputs["scale"]
     return out
 
 

@@ -1,6 +1,7 @@
 """A Feast repository whose versions are published, on any registry, and what is done to it."""
 
 import importlib
+import linecache
 import os
 import sqlite3
 import sys
@@ -44,6 +45,8 @@ class Repository:
         (self.folder / f"{MODULE}.py").write_text(text, encoding="utf-8")
         sys.modules.pop(MODULE, None)
         importlib.invalidate_caches()
+        # Feast takes a function's text from here, and does not look whether the file has changed.
+        linecache.clearcache()
 
     def command(self, *arguments: str) -> str:
         """What `feast` prints, in this process.

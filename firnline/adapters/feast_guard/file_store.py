@@ -38,6 +38,7 @@ from firnline.contracts.lock import joined
 from firnline.errors import HandshakeError
 
 _LOCK = "features.lock"
+_MARK = "_firnline_looks_first"
 
 
 class FirnlineRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast ships no types
@@ -211,8 +212,9 @@ def _stale(where: str, found: str) -> HandshakeError:
 def _look_first() -> None:
     """Have Feast's file registry ask the store before it applies a view; once a process."""
     original = Registry.apply_feature_view
-    if hasattr(original, "__wrapped__"):
+    if hasattr(Registry, _MARK):
         return
+    setattr(Registry, _MARK, True)
 
     @wraps(original)
     def apply_feature_view(

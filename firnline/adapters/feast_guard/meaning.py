@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]  # it ships none
 
+from firnline.adapters.feast_guard.stamp import REACHES
 from firnline.adapters.feast_guard.udf import computation
 from firnline.digest import digest
 
@@ -96,7 +97,11 @@ def rests_on(record: Meaning) -> list[tuple[str, str]]:
 def _view(record: Meaning, spec: Any) -> Meaning:
     fields = {"fields": record.pop("features", [])}
     pin = record.pop("version", "")
-    extra = {"pin": "" if pin in _FLOATING else pin, "digest": spec.tags.get("digest", "")}
+    extra = {
+        "pin": "" if pin in _FLOATING else pin,
+        "digest": spec.tags.get("digest", ""),
+        "reaches": spec.tags.get(REACHES, ""),
+    }
     return record | fields | {name: value for name, value in extra.items() if value}
 
 

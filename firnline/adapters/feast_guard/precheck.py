@@ -11,11 +11,13 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from firnline.adapters.feast_guard.meaning import Meaning, meaning
-from firnline.adapters.feast_guard.rules import Key, Rules, check, closure, key_of
+from firnline.adapters.feast_guard.rules import Key, Rules, check, check_one, closure, key_of
+from firnline.adapters.feast_guard.stamp import stamp
 from firnline.contracts.breach import Breach, refuse
 from firnline.errors import HandshakeError
 
@@ -72,9 +74,22 @@ def install() -> None:
         (FeatureStore, "_apply_diffs", _applying_diffs),
         (FeatureStore, "teardown", _tearing_down),
         *((SqlRegistry, name, _writing) for name in _WRITES),
+        (SqlRegistry, "apply_feature_view", _looking),
+        *((kind, "apply_feature_view", _stamping) for kind in _registries()),
         *((SqlRegistry, name, _removing) for name in _REMOVALS),
     ):
         setattr(owner, name, wrapper(getattr(owner, name)))
+
+
+def _registries() -> list[Any]:
+    from feast.infra.registry.registry import Registry
+    from feast.infra.registry.sql import SqlRegistry
+
+    if find_spec("grpc") is None:
+        return [SqlRegistry, Registry]
+    from feast.infra.registry.remote import RemoteRegistry
+
+    return [SqlRegistry, Registry, RemoteRegistry]
 
 
 def breaches_of(store: Any, applies: Iterable[Any], deletes: Iterable[Any]) -> list[Breach]:
@@ -103,7 +118,11 @@ def _state(store: Any) -> tuple[Rules, dict[Key, Meaning]]:
         return state
     from firnline.adapters.feast_guard.sql_plugin import DEFAULT_LOCK, lines_of
 
-    # A file or a server: it keeps its own record, and the lock tells most of it beforehand.
+    keeper = getattr(store.registry, "_registry_store", None)
+    if keeper is not None and hasattr(keeper, "state"):
+        kept: tuple[Rules, dict[Key, Meaning]] = keeper.state(store.project)
+        return kept
+    # A server keeps its own record, and the lock tells most of it beforehand.
     rules = Rules(lines_of([Path(store.repo_path or ".") / DEFAULT_LOCK]))
     if not rules.lines:
         return rules, {}
@@ -171,6 +190,9 @@ def _inferring(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def make_inferences(self: Any, *groups: Any, **named: Any) -> Any:
         result = original(self, *groups, **named)
+        for group in (*groups, *named.values()):
+            for item in group:
+                stamp(item)
         plan = _plan.get()
         if plan is not None and plan.store is self and plan.open:
             plan.open = False
@@ -195,6 +217,8 @@ def _applying_diffs(original: Callable[..., Any]) -> Callable[..., Any]:
                 for diff, gone in zip(diffs, goes, strict=True)
                 if not gone and diff.new_feast_object is not None
             ]
+            for item in applies:
+                stamp(item)
             refuse(breaches_of(self, applies, deletes), _WHERE)
             return original(self, registry_diff, *args, **kwargs)
 
@@ -223,6 +247,39 @@ def _writing(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
 
     return write
+
+
+def _looking(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Applies one view of a SQL registry, once it may be written as it is.
+
+    Feast compares views with their features in no order, and writes nothing where only the order
+    is another: the guard behind would never be asked.
+    """
+
+    @wraps(original)
+    def apply_feature_view(
+        self: Any, feature_view: Any, project: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        guard = _guard(self)
+        if guard is None:
+            return original(self, feature_view, project, *args, **kwargs)
+        with guard.alone():
+            rules, held = guard.state(project)
+            wanted = _meaning(feature_view)
+            if key_of(wanted) in rules.published:
+                refuse(check_one(rules, key_of(wanted), wanted, held), "Feast's registry")
+            return original(self, feature_view, project, *args, **kwargs)
+
+    return apply_feature_view
+
+
+def _stamping(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def apply_feature_view(self: Any, feature_view: Any, *args: Any, **kwargs: Any) -> Any:
+        stamp(feature_view)
+        return original(self, feature_view, *args, **kwargs)
+
+    return apply_feature_view
 
 
 def _removing(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -115,9 +115,11 @@ EDITS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         ],
     ),
     "renamed": ("G2", [(WINDOW, WINDOW.replace("window_v1", "window_new"))]),
-    "batch function": ("G1", [('frame["heat"] * FACTOR', 'frame["heat"] + FACTOR')]),
+    "batch function": ("G1", [('warmer(frame["heat"])', 'warmer(frame["heat"]) + 1')]),
+    "batch function's helper": ("G1", [("heat * FACTOR", "heat + FACTOR")]),
     "batch function's constant": ("G1", [("FACTOR = 2", "FACTOR = 3")]),
     "on-demand function": ("G1", [('* inputs["scale"]', '/ inputs["scale"]')]),
+    "on-demand function's helper": ("G1", [("celsius + OFFSET", "celsius - OFFSET")]),
     "on-demand function's constant": ("G1", [("OFFSET = 273.15", "OFFSET = 273.16")]),
     "on-demand request": ("G1", [('"scale", dtype=Float64', '"scale", dtype=Float32')]),
     "on-demand feature": (

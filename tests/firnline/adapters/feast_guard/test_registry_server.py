@@ -15,6 +15,7 @@ from feast import FeatureService, FeatureStore
 from tests.resources.feast_versions import (
     PROJECT,
     device,
+    fields,
     opened,
     repository,
     service,
@@ -75,7 +76,11 @@ WAYS: dict[str, tuple[str, Callable[[FeatureStore], Any]]] = {
     "source timestamp": ("G6", by_the_registry("data_source", source(timestamp_field="start"))),
     "ttl": ("G1", applied(view(ttl=timedelta(hours=2)))),
     "ttl, by the registry": ("G1", by_the_registry("feature_view", view(ttl=timedelta(hours=2)))),
-    "order of features": ("G1", applied(view(schema=view().schema[::-1]))),
+    "order of features": ("G1", applied(view(schema=fields()[::-1]))),
+    "order of features, by the registry": (
+        "G1",
+        by_the_registry("feature_view", view(schema=fields()[::-1])),
+    ),
     "transformation": ("G1", applied(view(tags={"digest": "0" * 64}))),
     "pin": ("G1 G7", applied(view(version="v7"))),
     "join key": ("G6", by_the_registry("entity", device(join_keys=["id"]))),

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from firnline.contracts.lock import Lock, render
 from numpy.typing import NDArray
 from prefect import flow
 
 from edge.pack import Contents, StageRecord, pack, stage_file
 from firnline import wiring
 from firnline.contracts.facts import of_document
+from firnline.contracts.lock import Lock, render
 from firnline.decision import Decision
 from firnline.digest import bytes_digest
 from firnline.evidence.scores import DecisionRule

@@ -20,6 +20,8 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
 
     Raises:
         EvidenceError: E4 there is no candidate, E5 its shadow has not accepted it.
+        HandshakeError: H0 to H7, its stages or features do not belong together here.
+        DeliveryError: D1 to D8, its bundle is not whole.
     """
     from edge.load import load
 
@@ -34,7 +36,8 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
             mend='gather more evidence, or firnline promote NAME --override "the reason"',
         )
     bundle = Path(run["bundle"]["path"])
-    load(bundle, "device", expected=run["bundle"]["digest"])
+    lock = {line.reference: line.digest for line in wiring.lock()}
+    load(bundle, "server", lock=lock, expected=run["bundle"]["digest"])
     _replace(bundle, wiring.settings().state / "live" / name)
     wiring.registry().promote(run["registered"]["name"], run["registered"]["version"])
     decision = Decision(

@@ -6,20 +6,25 @@ from firnline.contracts.facts import of_manifest
 from firnline.contracts.features import WindowView
 from firnline.contracts.handshake import Facts, check
 from firnline.workload import Workload
+from flows.progress import reporter
 
 
-def agreed(workload: Workload, found: tuple[WindowView, ...], where: str) -> Facts:
+def agreed(workload: Workload, found: tuple[WindowView, ...], step: str) -> Facts:
     """The facts of an ensemble as it is defined, when its stages belong together.
 
     Args:
         workload: The ensemble.
         found: Every view its stages read.
-        where: The place that asks, for the error.
+        step: The step that asks.
 
     Raises:
         HandshakeError: H1 to H4, every breach at once.
     """
     lock = {line.reference: line.digest for line in wiring.lock()}
     facts = of_manifest(workload.manifest, found, lock)
-    refuse(check(facts), where)
+    breaches = check(facts)
+    if breaches:
+        # Otherwise the step before would be named as the one that failed.
+        reporter().start(step, "checking the handshake")
+    refuse(breaches, f"the {step} step")
     return facts

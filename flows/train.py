@@ -60,7 +60,7 @@ def train(
     """
     before = before or features(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
-    facts = agreed(workload, views(workload), "training")
+    facts = agreed(workload, views(workload), "train")
     training = again(workload.manifest, only, chain=chain)
     last = remembered(workload.name) if only is not None else None
     computed = before["features"]

@@ -25,6 +25,7 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/firnline lock check
 
 bench-join: setup
 	@$(BIN)/python -m benchmarks.join

@@ -50,7 +50,9 @@ def lock() -> Lock:
 
 def outputs_lock() -> Path:
     """The lock of what trained stages give."""
-    return settings().state / "features" / "outputs.lock"
+    from firnline.adapters.lock_file import outputs_lock_path
+
+    return outputs_lock_path(settings().state)
 
 
 def feature_data() -> FeatureData:

@@ -20,7 +20,7 @@ def agreed(workload: Workload, found: tuple[WindowView, ...], step: str) -> Fact
     Raises:
         HandshakeError: H1 to H4, every breach at once.
     """
-    lock = {line.reference: line.digest for line in wiring.lock()}
+    lock = wiring.lock().digests()
     facts = of_manifest(workload.manifest, found, lock)
     breaches = check(facts)
     if breaches:

@@ -87,7 +87,7 @@ def live_bundle(ensemble: str) -> Document | None:
     folder = wiring.settings().state / "live" / ensemble
     if not folder.is_dir():
         return None
-    lock = {line.reference: line.digest for line in wiring.lock()}
+    lock = wiring.lock().digests()
     loaded = load(folder, "server", lock=lock)
     return {"manifest": loaded.manifest, "folder": str(folder), "digest": tree_digest(folder)}
 

@@ -10,7 +10,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import ParquetFormat
 from feast.types import Float32, Float64, String
 
-from firnline.adapters.lock_file import read_lock
+from firnline.adapters.lock_file import outputs_lock_path, read_lock
 from firnline.contracts.features import table_name
 from firnline.contracts.lock import Line, Versioned
 
@@ -89,14 +89,9 @@ def feature_services(
     }
 
 
-def outputs_lock(state: Path) -> Path:
-    """The lock of what trained stages give; models are made at run time, so it lies there."""
-    return state / "features" / "outputs.lock"
-
-
 def output_views(state: Path, ensemble: str) -> dict[str, FeatureView]:
     """Reference -> view, for every version of the outputs of an ensemble's stages."""
-    lines = read_lock(outputs_lock(state))
+    lines = read_lock(outputs_lock_path(state))
     return {
         line.reference: feature_view(line) for line in lines if line.record["ensemble"] == ensemble
     }

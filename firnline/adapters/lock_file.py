@@ -37,6 +37,11 @@ def shipped_lock_path() -> Path:
     return Path(__file__).resolve().parents[2] / LOCK
 
 
+def outputs_lock_path(state: Path) -> Path:
+    """The lock of what trained stages give; models are made at run time, so it lies there."""
+    return state / "features" / "outputs.lock"
+
+
 def lock_files(project: Path) -> tuple[Path, ...]:
     """The files that say what is published, the shipped one first; a project's need not be there.
 

@@ -22,7 +22,7 @@ def check_ensemble(ensemble: str, *, as_json: bool) -> None:
     from firnline.checks.ensemble import check
 
     with threadpool_limits(1):
-        lock = {line.reference: line.digest for line in wiring.lock()}
+        lock = wiring.lock().digests()
         findings = check(ensemble, wiring.settings().project, tools(), lock)
     if as_json:
         listed = [asdict(finding) for finding in findings]

@@ -40,7 +40,7 @@ def _ensemble(name: str) -> tuple[dict[str, str], list[Breach]]:
     from flows.kept import remembered
 
     workload = locate(name, wiring.settings().project)
-    lock = {line.reference: line.digest for line in wiring.lock()}
+    lock = wiring.lock().digests()
     defined = of_manifest(workload.manifest, views(workload), lock)
     breaches = list(check(defined))
     last = remembered(workload.name)
@@ -52,14 +52,15 @@ def _ensemble(name: str) -> tuple[dict[str, str], list[Breach]]:
 
 
 def _bundle(folder: Path) -> tuple[dict[str, str], list[Breach]]:
-    from edge.load import gather, load
+    from edge.load import gather
+    from edge.pack import verify
 
-    lock = {line.reference: line.digest for line in wiring.lock()}
+    lock = wiring.lock().digests()
     try:
         facts = gather(folder, "server", lock=lock)
         breaches = list(check(facts))
         if not breaches:
-            load(folder, "server", lock=lock)
+            verify(folder)
         return _digests(facts), breaches
     except FirnlineError as error:
         return {}, [Breach(error.code, error.found, error.where, error.mend)]

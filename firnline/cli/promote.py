@@ -36,7 +36,7 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
             mend='gather more evidence, or firnline promote NAME --override "the reason"',
         )
     bundle = Path(run["bundle"]["path"])
-    lock = {line.reference: line.digest for line in wiring.lock()}
+    lock = wiring.lock().digests()
     load(bundle, "server", lock=lock, expected=run["bundle"]["digest"])
     _replace(bundle, wiring.settings().state / "live" / name)
     wiring.registry().promote(run["registered"]["name"], run["registered"]["version"])

@@ -1,6 +1,7 @@
 """A window view: one feature expression, its windows, and the identity they have together."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,8 +20,40 @@ _PARTITION_SECONDS = {"hour": 3_600, "day": 86_400}
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
+class Version(ABC):
+    """A feature version: a reference and a record, and the names that follow from them."""
+
+    @property
+    @abstractmethod
+    def reference(self) -> str:
+        """How a manifest or a lock line names it: `device_window@v1`."""
+
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """What the version means, as canonical JSON can hold it."""
+
+    @property
+    def table(self) -> str:
+        """The version baked into a name that is never used twice: `device_window_v1`."""
+        return table_name(self.reference)
+
+    @property
+    def path(self) -> str:
+        """Where its data lies, on every machine: `firnline://device_window_v1`."""
+        return f"{DATA_SCHEME}{self.table}"
+
+    def digest(self) -> str:
+        """sha256 of the record: the same on every machine and Python version."""
+        return digest(self.record())
+
+    @property
+    def label(self) -> str:
+        """How a version prints: `device_window@v1#9f2c1a`."""
+        return f"{self.reference}#{short(self.digest())}"
+
+
 @dataclass(frozen=True, kw_only=True)
-class WindowView:
+class WindowView(Version):
     """A versioned view of features over clock-aligned windows of clean readings.
 
     Windows end at multiples of `every_seconds` of UTC epoch time and hold the readings with
@@ -76,16 +109,6 @@ class WindowView:
         return f"{self.name}@v{self.version}"
 
     @property
-    def table(self) -> str:
-        """The version baked into a name that is never used twice: `device_window_v1`."""
-        return f"{self.name}_v{self.version}"
-
-    @property
-    def path(self) -> str:
-        """Where its data lies, on every machine: `firnline://device_window_v1`."""
-        return f"{DATA_SCHEME}{self.table}"
-
-    @property
     def lookback_seconds(self) -> int:
         """How far before a partition the readings of its first window begin."""
         return self.window_seconds - self.every_seconds
@@ -119,15 +142,6 @@ class WindowView:
             },
             "transformation": transformation(self.transform),
         }
-
-    def digest(self) -> str:
-        """sha256 of the record: the same on every machine and Python version."""
-        return digest(self.record())
-
-    @property
-    def label(self) -> str:
-        """How a version prints: `device_window@v1#9f2c1a`."""
-        return f"{self.reference}#{short(self.digest())}"
 
 
 def parse_reference(reference: str) -> tuple[str, int]:

@@ -72,6 +72,10 @@ class Lock:
         """The line of `name@vN`; None when it is not published."""
         return next((line for line in self.lines if line.reference == reference), None)
 
+    def digests(self) -> dict[str, str]:
+        """Reference -> digest of every published version, as the handshake takes them."""
+        return {line.reference: line.digest for line in self.lines}
+
     def by_table(self, table: str) -> Line | None:
         """The line of `name_vN`, as Feast names the view; None when it is not published."""
         return next((line for line in self.lines if line.table == table), None)

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from firnline.contracts.features import DATA_SCHEME
-from firnline.digest import digest, short
+from firnline.contracts.features import Version
 
 OUTPUT_TIMESTAMP = "event_timestamp"
 OUTPUT_DTYPE = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageOutputs:
+class StageOutputs(Version):
     """One version of what a stage gives.
 
     Attributes:
@@ -51,16 +50,6 @@ class StageOutputs:
         """As a lock line names it: `refrigeration_encoder@v2`."""
         return f"{self.name}@v{self.version}"
 
-    @property
-    def table(self) -> str:
-        """The version baked into a name that is never used twice."""
-        return f"{self.name}_v{self.version}"
-
-    @property
-    def path(self) -> str:
-        """Where its data lies, on every machine."""
-        return f"{DATA_SCHEME}{self.table}"
-
     def record(self) -> dict[str, Any]:
         """What the version means, as canonical JSON can hold it."""
         return {
@@ -80,12 +69,3 @@ class StageOutputs:
             "model": self.model,
             "reads": dict(self.reads),
         }
-
-    def digest(self) -> str:
-        """sha256 of the record."""
-        return digest(self.record())
-
-    @property
-    def label(self) -> str:
-        """How a version prints: `refrigeration_encoder@v2#9f2c1a`."""
-        return f"{self.reference}#{short(self.digest())}"

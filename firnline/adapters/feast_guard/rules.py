@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from firnline.adapters.feast_guard.meaning import Meaning, reads_of, rests_on
 from firnline.contracts.breach import Breach
+from firnline.contracts.features import table_name
 from firnline.digest import canonical_json
 
 _VERSIONED = re.compile(r"(.+)_v([1-9][0-9]*)\Z")
@@ -222,7 +223,7 @@ def expected(line: Record) -> Meaning:
     """What the view of a line means, from the line alone."""
     record = line.record
     place = record["source"]
-    table = _table(line.reference)
+    table = table_name(line.reference)
     source = {
         "name": table,
         "type": "batch_file",
@@ -321,8 +322,3 @@ def _shown(value: Any) -> str:
 def _split(name: str) -> tuple[str, int]:
     match = _VERSIONED.match(name)
     return (match.group(1), int(match.group(2))) if match else (name, 0)
-
-
-def _table(reference: str) -> str:
-    name, _, version = reference.partition("@v")
-    return f"{name}_v{version}"

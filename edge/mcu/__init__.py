@@ -1,0 +1,1 @@
+"""Microcontrollers: a program as self-contained C, built and run for the chip."""

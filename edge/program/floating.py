@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from edge.program.values import Floats, Int32s, Operation
 
-FloatKind = Literal["add", "sub", "mul", "div", "min", "max", "greater"]
+FloatKind = Literal["add", "sub", "mul", "div", "min", "max", "greater", "equal"]
 
 
 @dataclass(frozen=True, eq=False)
 class FloatBinary(Operation):
     """float32, element by element: two values, or one value and a constant.
 
-    Shapes broadcast as in NumPy. `greater` gives 1.0 or 0.0.
+    Shapes broadcast as in NumPy. `greater` and `equal` give 1.0 or 0.0.
 
     Attributes:
         kind: The operation.
@@ -55,19 +55,6 @@ class FloatGather(Operation):
     """Elements of the last axis at `places`, in that order."""
 
     places: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class FloatLookup(Operation):
-    """Row of a constant table: table[int(x[0])], for x float32 [1].
-
-    A place that is out of range is the last row.
-
-    Attributes:
-        table: float32 [rows, width].
-    """
-
-    table: Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,9 @@ robustly and clipped; then a principal subspace of normal windows is projected o
 is the residual: the subspace holds what makes healthy devices differ from one another (cohort,
 refrigerant, size), the residual what a fault changes. A dense autoencoder in its place was
 measured and lost; see README.md.
+
+Projecting out and scaling what is left is one linear layer, so a chip computes it in int8 from
+end to end.
 """
 
 from collections.abc import Mapping
@@ -43,9 +46,9 @@ class Normal:
         centre: Median of the rest.
         scale: Robust standard deviation of the rest.
         clip: Bound of the scaled values, in standard deviations.
-        projection: Onto the normal subspace, [columns, columns].
-        bias: What the projection makes of a zero row.
-        spread: Standard deviation of what the projection leaves.
+        remainder: What is left outside the normal subspace, in its own standard deviations,
+            [columns, columns].
+        offset: What is left of a zero row.
     """
 
     fill: FloatMatrix
@@ -56,17 +59,18 @@ class Normal:
     centre: FloatMatrix
     scale: FloatMatrix
     clip: float
-    projection: FloatMatrix
-    bias: FloatMatrix
-    spread: FloatMatrix
+    remainder: FloatMatrix
+    offset: FloatMatrix
 
     def residual(self, features: FloatMatrix) -> FloatMatrix:
         """Scaled residuals [rows, columns] of features, within [-clip, clip]."""
         filled = np.where(np.isnan(features), self.fill, features)
         driven = (filled[:, self.drivers] - self.driver_centre) * inverse(self.driver_scale)
-        scaled = (filled - self.centre) * inverse(self.scale) - driven @ self.slopes
+        scaled = (filled - self.centre) * inverse(self.scale)
+        for driver, slope in zip(driven.T, self.slopes, strict=True):
+            scaled = scaled - driver[:, None] * slope
         within = np.clip(scaled, -self.clip, self.clip)
-        left = (within - (within @ self.projection.T + self.bias)) * inverse(self.spread)
+        left = within @ self.remainder.T + self.offset
         bounded: FloatMatrix = np.clip(left, -self.clip, self.clip)
         return bounded
 
@@ -96,7 +100,11 @@ class FittedEncoder:
         }
 
     def to_onnx(self) -> bytes:
-        """The same computation; the one layer is the projection, the subtraction is float."""
+        """The same computation.
+
+        The regression is taken off driver by driver, in elementwise steps: a matrix product's
+        order of summation differs between machines, and so would its last digit.
+        """
         normal, columns = self.normal, len(self.normal.fill)
         graph = Graph("encoder")
         filled = graph.impute(graph.input("features", columns), normal.fill)
@@ -106,12 +114,12 @@ class FittedEncoder:
             normal.driver_scale,
         )
         scaled = graph.standardise(filled, normal.centre, normal.scale)
-        rest = graph.node("Sub", scaled, graph.project(driven, normal.slopes))
-        within = graph.clip(rest, -normal.clip, normal.clip)
-        projected = graph.layer(within, normal.projection, normal.bias)
-        left = graph.node("Sub", within, projected)
-        scaled = graph.node("Mul", left, graph.constant(inverse(normal.spread)[None]))
-        residual = graph.clip(scaled, -normal.clip, normal.clip)
+        for place, slope in enumerate(normal.slopes):
+            taken = graph.node("Mul", graph.columns(driven, [place]), graph.constant(slope[None]))
+            scaled = graph.node("Sub", scaled, taken)
+        within = graph.clip(scaled, -normal.clip, normal.clip)
+        left = graph.layer(within, normal.remainder, normal.offset)
+        residual = graph.clip(left, -normal.clip, normal.clip)
         mean = graph.node(
             "Mul", graph.sum_squares(residual), graph.constant(np.array([1 / columns]))
         )
@@ -164,26 +172,25 @@ class Encoder:
         centre, scale = robust(filled - driven @ slopes)
         slopes = slopes * inverse(scale)
         scaled = (filled - centre) * inverse(scale) - driven @ slopes
-        projection, bias, spread = self._subspace(np.clip(scaled, -self.clip, self.clip))
+        remainder, offset = self._remainder(np.clip(scaled, -self.clip, self.clip))
         return Normal(
             fill, drivers, driver_centre, driver_scale, slopes, centre, scale, self.clip,
-            projection, bias, spread,
+            remainder, offset,
         )  # fmt: skip
 
-    def _subspace(self, scaled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix]:
-        """Projection onto the principal subspace, its bias, and the spread of what is left."""
+    def _remainder(self, scaled: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+        """What lies outside the principal subspace, per standard deviation, and of a zero row."""
         mean = scaled.mean(axis=0, dtype=np.float64)
         covariance = np.cov(scaled, rowvar=False, dtype=np.float64)
         spreads, axes = np.linalg.eigh(covariance)
         kept = axes[:, np.argsort(spreads)[::-1][: self.components]]
-        projection = kept @ kept.T
-        left = np.eye(len(mean)) - projection
+        left = np.eye(len(mean)) - kept @ kept.T
         spread = np.sqrt(np.maximum(np.diag(left @ covariance @ left), 0))
         least = self.floor * np.sqrt(np.diag(covariance)) + 1e-3
+        inverse_spread = 1 / np.maximum(spread, least)
         return (
-            projection.astype(np.float32),
-            (left @ mean).astype(np.float32),
-            np.maximum(spread, least).astype(np.float32),
+            (left * inverse_spread[:, None]).astype(np.float32),
+            (-(left @ mean) * inverse_spread).astype(np.float32),
         )
 
 

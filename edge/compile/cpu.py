@@ -1,0 +1,109 @@
+"""Application processors: the QDQ ONNX in ONNX Runtime."""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from edge.compile import Artifact, Ran, Values
+from edge.decide import SCORE
+from edge.export.model import Model
+from edge.parity_run import exact_in_eight_bits, integer_session, score
+from edge.program import Dequantize
+from firnline.contracts.target import Profile
+
+EXACT = True
+FILE = "model.onnx"
+_TIMED_ROWS, _ROUNDS = 200, 5
+
+
+def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
+    """The graph is the artifact; it holds scaling, score and threshold."""
+    kept = sum(array.nbytes for array in _arrays(model.int8_model))
+    return Artifact(
+        files={FILE: model.int8_model},
+        toolchain={"onnxruntime": onnxruntime.__version__},
+        figures={"flash_bytes": len(model.int8_model), "weight_bytes": kept},
+    )
+
+
+def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
+    """Run it here, when this is such a machine, and time it beside the float graph.
+
+    Compared are the int8 values that leave the integer part: what comes after them is computed
+    in float, in an order that is ONNX Runtime's own.
+    """
+    cpu = profile.cpu
+    here = platform.machine().replace("AMD64", "x86_64").replace("arm64", "aarch64")
+    if cpu is None or cpu.machine != here:
+        note = f"not run: this machine is {here}; the same graph is proved on cpu-x86_64"
+        return Ran(runner="", values={}, notes=(note,))
+    notes = []
+    values: Values = {}
+    if exact_in_eight_bits() or cpu.reduce_range:
+        values = _integers(model)
+    else:
+        notes.append(
+            "this x86 has no VNNI and its int8 saturates: run cpu-x86_64-7bit here, or let "
+            "ONNX Runtime compute in float (session.disable_quant_qdq)"
+        )
+    slower = _nanoseconds(model.int8_model, model), _nanoseconds(model.float_model, model)
+    if slower[0] > slower[1]:
+        notes.append(
+            f"int8 takes {slower[0] / slower[1]:.2f} times as long as float on this shape: "
+            "it pays in size here, not in time"
+        )
+    scored = score(model.int8_model, model.vectors, SCORE)[SCORE][:, 0] if model.rule else None
+    return Ran(
+        runner=f"onnxruntime {onnxruntime.__version__}",
+        values=values,
+        scores=scored,
+        figures={"nanoseconds": slower[0], "nanoseconds_float": slower[1]},
+        notes=tuple(notes),
+    )
+
+
+def _integers(model: Model) -> dict[str, NDArray[Any]]:
+    """The int8 values that leave the integer part, as ONNX Runtime computes them."""
+    graph = onnx.load_from_string(model.int8_model)
+    made = {name for node in graph.graph.node for name in node.output}
+    steps = model.program.operations
+    read = [step.inputs[0] for step in steps if isinstance(step, Dequantize)]
+    wanted = [name for name in dict.fromkeys([*read, *model.program.outputs]) if name in made]
+    wanted = [name for name in wanted if model.program.values[name].dtype == "int8"]
+    present = {value.name for value in graph.graph.output}
+    for name in wanted:
+        if name not in present:
+            graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT8, None))
+    found = score(graph.SerializeToString(), model.vectors, *wanted) if wanted else {}
+    return {
+        name: value.reshape(len(value), *model.program.values[name].shape)
+        for name, value in found.items()
+    }
+
+
+def _nanoseconds(content: bytes, model: Model) -> int:
+    """Least time of one row, a row at a time, on one thread."""
+    session = integer_session(content)
+    name = session.get_inputs()[0].name
+    rows = [
+        model.vectors[place : place + 1] for place in range(min(_TIMED_ROWS, len(model.vectors)))
+    ]
+    best = float("inf")
+    for _ in range(_ROUNDS):
+        started = time.perf_counter_ns()
+        for row in rows:
+            session.run(None, {name: row})
+        best = min(best, (time.perf_counter_ns() - started) / len(rows))
+    return int(best)
+
+
+def _arrays(content: bytes) -> list[NDArray[Any]]:
+    graph = onnx.load_from_string(content).graph
+    return [np.asarray(onnx.numpy_helper.to_array(constant)) for constant in graph.initializer]

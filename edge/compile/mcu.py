@@ -1,0 +1,90 @@
+"""Microcontrollers: C of our own, compiled for the core and run in an emulator."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.compile import Artifact, Ran
+from edge.decide import SCORE
+from edge.export.model import Model
+from edge.mcu.generate import generate
+from edge.mcu.tools import Image, build, core
+from edge.mcu.tools import run as run_image
+from edge.program import Program
+from firnline.contracts.target import Build, Profile
+
+EXACT = True
+_DTYPES: dict[str, Any] = {"float32": "<f4", "int8": "i1", "int32": "<i4"}
+
+
+def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
+    """Generate the C project, and build it with its harness to know what it takes."""
+    settings = _settings(profile)
+    target = core(settings.core)
+    project = generate(model.program, target.family, model.versions)
+    image = build(target, project.files, folder, settings.toolchain)
+    name, _, version = image.toolchain.partition(" ")
+    return Artifact(
+        files={path: text.encode() for path, text in project.files.items()},
+        toolchain={name: version},
+        figures={
+            "flash_bytes": image.flash_bytes,
+            "code_bytes": image.text_bytes,
+            "weight_bytes": image.rodata_bytes,
+            "arena_bytes": project.arena_bytes,
+        },
+        layers=tuple(project.layers),
+        built=image,
+    )
+
+
+def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
+    """Run every window in the emulator; instructions are counted exactly, cycles are not known."""
+    image: Image = artifact.built
+    found = run_image(image, rows_of(model.program, model.inputs))
+    values = values_of(model.program, found.outputs)
+    scores = values[SCORE][:, 0] if model.rule else None
+    # The harness keeps the context static; the inputs and outputs are the caller's.
+    ram = artifact.figures["arena_bytes"]
+    return Ran(
+        runner=found.runner,
+        values=values,
+        scores=scores,
+        figures={
+            "instructions": round(float(np.mean(found.instructions))),
+            "instructions_most": max(found.instructions),
+            "stack_bytes": found.stack_bytes,
+            "ram_bytes": int(ram or 0) + found.stack_bytes,
+        },
+    )
+
+
+def rows_of(program: Program, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """Inputs [rows, *shape] by name as the bytes of each row, uint8 [rows, bytes]."""
+    parts = []
+    for name in program.inputs:
+        value = program.values[name]
+        array = np.ascontiguousarray(inputs[name], dtype=_DTYPES[value.dtype])
+        parts.append(array.reshape(len(array), -1).view(np.uint8))
+    return np.concatenate(parts, axis=1)
+
+
+def values_of(program: Program, rows: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Outputs [rows, *shape] by name, from the bytes of each row."""
+    found: dict[str, NDArray[Any]] = {}
+    place = 0
+    for name in program.outputs:
+        value = program.values[name]
+        part = np.ascontiguousarray(rows[:, place : place + value.bytes])
+        found[name] = part.view(_DTYPES[value.dtype]).reshape(len(rows), *value.shape)
+        place += value.bytes
+    return found
+
+
+def _settings(profile: Profile) -> Build:
+    if profile.build is None:
+        raise ValueError(f"target {profile.name} has no [build]")
+    return profile.build

@@ -1,0 +1,1 @@
+"""One model to one target: built, run, proved against the reference, reported."""

@@ -56,6 +56,17 @@ class CalibrationSet:
 
 
 def choose(training: TrainingRows, rows: int) -> CalibrationSet:
+    """The calibration set of a training frame, see `places`.
+
+    Args:
+        training: Where to pick from.
+        rows: How many to pick, where there are as many.
+    """
+    chosen = places(training, rows)
+    return CalibrationSet(np.ascontiguousarray(training.features[chosen]), _note(len(chosen)))
+
+
+def places(training: TrainingRows, rows: int) -> NDArray[np.intp]:
     """Pick rows for coverage: labels in turn, and within a label its entities in turn.
 
     Which windows of an entity and label are taken, and in which order the entities come, is
@@ -64,6 +75,9 @@ def choose(training: TrainingRows, rows: int) -> CalibrationSet:
     Args:
         training: Where to pick from.
         rows: How many to pick, where there are as many.
+
+    Returns:
+        Places of the rows, rising.
     """
     groups: dict[tuple[str, str], list[tuple[bytes, int]]] = {}
     for place, (label, entity, time) in enumerate(
@@ -80,8 +94,7 @@ def choose(training: TrainingRows, rows: int) -> CalibrationSet:
     for (label, _), members in sorted(groups.items(), key=lambda item: (item[0][0], min(item[1]))):
         by_label.setdefault(label, []).append([place for _, place in sorted(members)])
     queues = [_in_turn(lists) for _, lists in sorted(by_label.items())]
-    chosen = np.sort(np.array(_in_turn(queues)[:rows], dtype=np.intp))
-    return CalibrationSet(np.ascontiguousarray(training.features[chosen]), _note(len(chosen)))
+    return np.sort(np.array(_in_turn(queues)[:rows], dtype=np.intp))
 
 
 def _in_turn(lists: list[list[int]]) -> list[int]:

@@ -14,9 +14,21 @@ from firnline.contracts.handshake import Facts, check
 from firnline.digest import digest, file_digest, tree_digest, tree_manifest
 from firnline.errors import DeliveryError
 
-FORMAT = "firnline-bundle/2"
+FORMAT = "firnline-bundle/3"
 MANIFEST = "bundle.json"
 MODEL = "int8.onnx"
+TARGET_FIELDS = (
+    "artifact_sha256",
+    "toolchain",
+    "runner",
+    "instructions",
+    "macs",
+    "flash_bytes",
+    "ram_bytes",
+    "vectors",
+    "bytes_differ",
+)
+"""Of a target's record, what bundle.json repeats."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +73,9 @@ class Contents:
         parity: Decision document of the parity gate.
         calibration: `rows` and `note` of the calibration set.
         facts: What the handshake is told of the ensemble.
+        targets: A record a target, as `edge.export.make.Built.document` makes it.
         files: Name in the bundle -> its bytes, bundle.json aside.
-        licence: SPDX expression of the bundle's contents.
+        licences: Place in the bundle, as a pattern -> SPDX expression.
     """
 
     name: str
@@ -78,7 +91,8 @@ class Contents:
     calibration: Mapping[str, Any]
     facts: Facts
     files: Mapping[str, bytes]
-    licence: str = field(default="Apache-2.0")
+    targets: Sequence[Mapping[str, Any]] = ()
+    licences: Mapping[str, str] = field(default_factory=lambda: {"*": "Apache-2.0"})
 
 
 def pack(out: Path, contents: Contents) -> str:
@@ -196,12 +210,26 @@ def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:
         "outputs": list(contents.outputs),
         "decide": dict(contents.decide),
         "parity": dict(contents.parity),
-        "calibration": dict(contents.calibration),
+        "calibration": {**contents.calibration, "sha256": files.get("calibration.npy")},
+        "lock": {name: feature["digest"] for name, feature in contents.features.items()},
+        "targets": {record["target"]: _target(record) for record in contents.targets},
         "handshake": facts_document(contents.facts),
-        "licence": contents.licence,
+        "licences": dict(contents.licences),
         "files": dict(files),
     }
     return {**body, "digest": digest(body)}
+
+
+def _target(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest tells of a target; the whole proof lies in its folder.
+
+    Times are left out: a bundle tells nothing that differs from one making to the next.
+    """
+    return {
+        **{name: record[name] for name in TARGET_FIELDS},
+        "verdict": record["proof"]["verdict"],
+        "proof": f"targets/{record['target']}/proof.json",
+    }
 
 
 def stage_file(name: str) -> str:

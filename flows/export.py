@@ -1,41 +1,26 @@
-"""Step 4: one float graph -> int8 -> parity gate -> bundle."""
+"""Step 4: one float graph -> int8 -> parity gate -> every target, proved -> bundle."""
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from prefect import flow
 
 from edge.pack import Contents, StageRecord, pack, stage_file
 from firnline import wiring
 from firnline.contracts.facts import of_document
 from firnline.contracts.lock import Lock, render
-from firnline.decision import Decision
-from firnline.digest import bytes_digest
-from firnline.evidence.scores import DecisionRule
 from firnline.workload import Workload, locate
-from flows.rows import divided
+from flows.quantize import CALIBRATION, FLOAT, INT8, VECTORS, quantized
 from flows.steps import Document, Results, Step, code, folder_of, run_step
+from flows.targets import exported
 from flows.train import train
 from flows.verdicts import publish
 
-if TYPE_CHECKING:
-    from edge.calibration import CalibrationSet
-
-_CODE = (
-    "edge.calibration",
-    "edge.pack",
-    "edge.parity_run",
-    "edge.quantize",
-    "firnline.evidence.scores",
-)
+_CODE = ("edge.pack",)
 
 
 @flow(name="export", validate_parameters=False)
 def export(ensemble: str, data: str | None = None, before: Results | None = None) -> Results:
-    """Quantise the candidate, prove that int8 decides as float does, and pack the bundle.
+    """Quantise the candidate, prove it on every target of the release, and pack the bundle.
 
     Args:
         ensemble: Name or folder of the ensemble.
@@ -43,72 +28,48 @@ def export(ensemble: str, data: str | None = None, before: Results | None = None
         before: Results of the steps before; run, or reused, when not given.
 
     Raises:
-        EvidenceError: E1, int8 lies too far from float; no bundle is made.
+        EvidenceError: E1 int8 lies too far from float, E5 a target's gate did not accept; no
+            bundle is made.
+        DeliveryError: E3 or E4 a target's profile, E40 to E69 a tool.
     """
     before = before or train(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
+    int8 = quantized(workload, before)
+    publish(workload.name, int8["decision"], reused=int8["reused"])
+    targets = [
+        exported(workload, before, int8, target) for target in workload.manifest.release.targets
+    ]
     inputs = {
         "train": before["train"]["key"],
-        "parity": workload.manifest.parity.model_dump(),
-        "quantize": workload.manifest.quantize.model_dump(),
-        "code": code(*_CODE, packages=("numpy", "onnx", "onnxruntime")),
+        "quantize": int8["key"],
+        "targets": [target["key"] for target in targets],
+        "code": code(*_CODE),
     }
 
     def make(out: Path) -> Document:
-        return _export(workload, before, out)
+        contents = _contents(workload, before, int8, targets)
+        records = [target["record"] for target in targets]
+        figures = {name: int8[name] for name in ("onnx", "parity", "decision")}
+        return {**figures, "targets": records, "bundle": pack(out / "bundle", contents)}
 
-    step = Step(workload.name, "export", inputs, "quantising", make, _summary)
-    document = run_step(step)
-    publish(workload.name, document["decision"], reused=document["reused"])
+    document = run_step(Step(workload.name, "export", inputs, "packing", make, _summary))
+    if not document["reused"]:
+        _log(workload, before, document)
     return {**before, "export": document}
 
 
-def _export(workload: Workload, before: Results, out: Path) -> Document:
-    from edge.calibration import choose
-    from edge.parity_run import enforce, gate, parity
-    from edge.quantize import quantize
-
-    manifest, trained = workload.manifest, before["train"]
-    frame, parts = divided(manifest, before["features"])
-    float_model = (folder_of(trained) / "ensemble.onnx").read_bytes()
-    held_out = frame.rows(parts.test)
-    calibration = choose(frame.rows(parts.train), manifest.quantize.calibration_rows)
-    int8_model = quantize(float_model, calibration.features, manifest.quantize).model
-    rule = DecisionRule.of(trained)
-    found = parity(float_model, int8_model, held_out.features, held_out.labels, rule)
-    digests = {"float": bytes_digest(float_model), "int8": bytes_digest(int8_model)}
-    decision = gate(
-        manifest.name,
-        found,
-        manifest.parity,
-        {**digests, "training_set": before["features"]["training_set"]},
-    )
-    wiring.ledger().append(decision)
-    enforce(decision)
-    files = {
-        **_graphs(folder_of(trained), trained),
-        "features.lock": _lock_lines(trained).encode(),
-        "float.onnx": float_model,
-        "int8.onnx": int8_model,
-        "calibration.npy": _npy(calibration.features),
-        "ensemble.toml": (workload.folder / "ensemble.toml").read_bytes(),
-        "contract.toml": workload.contract.read_bytes(),
-    }
-    contents = _contents(workload, before, decision, calibration, files)
-    return {
-        "onnx": digests,
-        "parity": {**found.document(), "verdict": decision.verdict},
-        "decision": decision.document(),
-        "bundle": pack(out / "bundle", contents),
-    }
+def _log(workload: Workload, before: Results, document: Document) -> None:
+    """Keep every target's proof with the registered model's run."""
+    registered = before["register"]
+    proofs = {record["target"]: record for record in document["targets"]}
+    wiring.registry().log_proofs(registered["name"], registered["version"], proofs)
 
 
 def _contents(
     workload: Workload,
     before: Results,
-    decision: Decision,
-    calibration: "CalibrationSet",
-    files: dict[str, bytes],
+    int8: Document,
+    targets: list[Document],
 ) -> Contents:
     trained, manifest = before["train"], workload.manifest
     return Contents(
@@ -136,10 +97,11 @@ def _contents(
         columns=trained["columns"],
         outputs=[f"{s.name}.{output.name}" for s in manifest.stage for output in s.outputs],
         decide={name: trained[name] for name in ("output", "classes", "threshold")},
-        parity=decision.document(),
-        calibration={"rows": len(calibration.features), "note": calibration.note},
+        parity=int8["decision"],
+        calibration=int8["calibration"],
         facts=of_document(trained["facts"], "the training"),
-        files=files,
+        targets=[target["record"] for target in targets],
+        files=_files(workload, trained, folder_of(int8), targets),
     )
 
 
@@ -155,11 +117,26 @@ def _lock_lines(trained: Document) -> str:
     return render(Lock(tuple(line for line in wiring.lock() if line.reference in wanted)))
 
 
-def _npy(rows: NDArray[np.float32]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, rows, allow_pickle=False)
-    return stream.getvalue()
+def _files(
+    workload: Workload, trained: Document, made: Path, targets: list[Document]
+) -> dict[str, bytes]:
+    """Everything a bundle holds, bundle.json aside, by its place."""
+    files = {
+        **_graphs(folder_of(trained), trained),
+        "features.lock": _lock_lines(trained).encode(),
+        "ensemble.toml": (workload.folder / "ensemble.toml").read_bytes(),
+        "contract.toml": workload.contract.read_bytes(),
+    }
+    files |= {name: (made / name).read_bytes() for name in (FLOAT, INT8, CALIBRATION, VECTORS)}
+    for target in targets:
+        root = folder_of(target) / "files"
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            name = path.relative_to(root).as_posix()
+            files[f"targets/{target['target']}/{name}"] = path.read_bytes()
+    return files
 
 
 def _summary(document: Document) -> str:
-    return str(document["decision"]["reason"])
+    proved = [record for record in document["targets"] if record["proof"]["verdict"] == "accept"]
+    reason = str(document["decision"]["reason"])
+    return f"{reason}; proved on {len(proved)} of {len(document['targets'])} targets"

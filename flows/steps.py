@@ -15,6 +15,8 @@ from firnline import wiring
 from firnline.digest import bytes_digest, digest
 from flows.progress import reporter
 
+_SOURCES = {".py", ".c", ".h", ".ld", ".S"}
+
 Document = dict[str, Any]
 Results = dict[str, Document]
 
@@ -25,7 +27,7 @@ class Step:
 
     Attributes:
         ensemble: Whose step.
-        name: One of the seven, or `register`.
+        name: One of the seven, `register`, `quantize`, or `target-` and a target's name.
         inputs: Everything the outcome depends on, as digests and plain values.
         doing: What the progress line says.
         make: Fills an empty folder and returns the step's document.
@@ -91,7 +93,7 @@ def code(*modules: str, packages: tuple[str, ...] = (), folder: Path | None = No
     """Digest of the code a step's outcome depends on.
 
     Args:
-        modules: Our modules, by dotted name; of a package every module counts.
+        modules: Our modules, by dotted name; of a package everything within, its C too.
         packages: Distributions whose version counts.
         folder: A workload's folder, whose Python files all count.
     """
@@ -107,6 +109,9 @@ def _source_digest(module: str) -> str:
     if spec is None or spec.origin is None:
         return ""
     if spec.submodule_search_locations:
-        files = sorted(Path(spec.origin).parent.glob("*.py"))
-        return digest({path.name: bytes_digest(path.read_bytes()) for path in files})
+        root = Path(spec.origin).parent
+        files = sorted(path for path in root.rglob("*") if path.suffix in _SOURCES)
+        return digest(
+            {str(path.relative_to(root)): bytes_digest(path.read_bytes()) for path in files}
+        )
     return bytes_digest(Path(spec.origin).read_bytes())

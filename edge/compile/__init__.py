@@ -45,8 +45,11 @@ class Ran:
         runner: What ran it, with its version; empty when nothing here can.
         values: Value of the program -> [rows, *shape], held to the reference byte by byte.
         scores: float32 [rows], of the decision rule; None without one.
-        figures: `instructions` and the like, measured while it ran.
+        figures: `instructions` and the like, counted while it ran: the same every time.
         notes: What a person should know.
+        layers: Operation -> instructions of one inference, where they were counted.
+        timings: Nanoseconds an inference, which differ from run to run, and what they say; they
+            are told, and kept out of every digest.
     """
 
     runner: str
@@ -54,6 +57,8 @@ class Ran:
     scores: NDArray[np.float32] | None = None
     figures: Mapping[str, int | float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    layers: Mapping[str, int] = field(default_factory=dict)
+    timings: Mapping[str, int | str] = field(default_factory=dict)
 
 
 class Compiler(Protocol):

@@ -68,6 +68,7 @@ class Built:
             "artifact_sha256": self.sha256,
             "figures": dict(self.figures),
             "notes": [*self.artifact.notes, *self.ran.notes],
+            "timings": dict(self.ran.timings),
         }
 
 

@@ -40,6 +40,7 @@ __all__ = [
 
 CANDIDATE, LIVE = "candidate", "live"
 DIGEST, HANDSHAKE, TRACE = "firnline.digest", "firnline.handshake", "firnline.trace"
+PROOF = "firnline.proof"
 _DATASET_DIGEST_LENGTH = 36  # MLflow's limit: room for DVC's md5, not for a sha256.
 _TAG_LENGTH = 8000
 _MODEL_FOLDER = "model"
@@ -141,6 +142,21 @@ class MlflowRegistry:
         client.log_artifacts(run_id, str(folder))
         client.set_terminated(run_id, "FINISHED")
         return run_id
+
+    def log_proofs(self, name: str, number: int, proofs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep what every target proved with a registered version and with its run.
+
+        Args:
+            name: The ensemble.
+            number: Its version.
+            proofs: Target -> record with its `proof` and `artifact_sha256`.
+        """
+        client = self._client()
+        run_id = str(client.get_model_version(name, str(number)).run_id)
+        for target, record in sorted(proofs.items()):
+            client.log_dict(run_id, dict(record), f"proofs/{target}.json")
+            verdict = f"{record['proof']['verdict']} {record['artifact_sha256']}"
+            client.set_model_version_tag(name, str(number), f"{PROOF}.{target}", verdict)
 
     def _aliased(self, name: str, alias: str) -> LiveModel | None:
         import mlflow.artifacts

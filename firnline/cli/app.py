@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from firnline.cli.export_options import export
+
 app = typer.Typer(
     name="firnline",
     no_args_is_help=True,
@@ -250,6 +252,9 @@ def lock_why(name: VersionArgument, as_json: JsonOption = False) -> None:
     from firnline.cli.lock import explain
 
     explain(name, as_json=as_json)
+
+
+app.command()(export)
 
 
 @app.command()

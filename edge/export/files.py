@@ -1,0 +1,82 @@
+"""A user's files: a float ONNX, and rows for it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from firnline.errors import ContractError, HandshakeError
+
+_GREATEST_BYTES = 2 << 30
+
+
+def read_model(path: Path) -> bytes:
+    """A checked ONNX of one float input.
+
+    Raises:
+        HandshakeError: E8, it is missing, is no ONNX, keeps weights in other files, or has not
+            one float32 input.
+    """
+    try:
+        content = path.read_bytes()
+        model = onnx.load_from_string(content)
+        outside = [value.name for value in model.graph.initializer if value.external_data]
+        if outside:
+            # A path from outside is never followed.
+            raise ValueError(f"weights lie in other files: {', '.join(outside[:3])}")
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # onnx and protobuf raise several unrelated kinds here.
+        raise _refused(f"not a readable ONNX model: {error}", path) from error
+    constants = {value.name for value in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    kinds = [value.type.tensor_type.elem_type for value in inputs]
+    if kinds != [onnx.TensorProto.FLOAT]:
+        told = ", ".join(value.name for value in inputs) or "none"
+        raise _refused(f"{len(inputs)} inputs ({told}), not one of float32", path)
+    return content
+
+
+def read_rows(path: Path, model: bytes) -> NDArray[np.float32]:
+    """Rows for a model's input, float32 [rows, *input].
+
+    Raises:
+        ContractError: E9, the file is missing, holds Python objects, no row, an infinite value,
+            or rows of another shape than the model's input.
+    """
+    try:
+        if path.stat().st_size > _GREATEST_BYTES:
+            raise ValueError(f"larger than {_GREATEST_BYTES:,} bytes")
+        rows = np.load(path, allow_pickle=False)
+        if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
+            raise ValueError("no array of numbers")
+    except (OSError, ValueError, EOFError) as error:
+        raise _broken(f"not readable as .npy: {error}", path) from error
+    shape = input_shape(model)
+    fits = len(shape) == rows.ndim - 1 and all(
+        wanted in (None, given) for wanted, given in zip(shape, rows.shape[1:], strict=True)
+    )
+    if not fits or not len(rows):
+        told = ", ".join("any" if size is None else str(size) for size in shape)
+        raise _broken(f"shape {list(rows.shape)}, not [rows, {told}] of at least one row", path)
+    if np.isinf(rows).any():
+        raise _broken("infinite values", path)
+    return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def input_shape(model: bytes) -> tuple[int | None, ...]:
+    """Shape of a model's one input, the batch left out; None where it is open."""
+    graph = onnx.load_from_string(model).graph
+    constants = {value.name for value in graph.initializer}
+    given = next(value for value in graph.input if value.name not in constants)
+    return tuple(dim.dim_value or None for dim in given.type.tensor_type.shape.dim[1:])
+
+
+def _refused(found: str, path: Path) -> HandshakeError:
+    mend = "give a float32 ONNX of one input, opset 17 or less, weights inside the file"
+    return HandshakeError("E8", found=found, where=str(path), mend=mend)
+
+
+def _broken(found: str, path: Path) -> ContractError:
+    mend = "save the rows with numpy.save(file, array.astype('float32'))"
+    return ContractError("E9", found=found, where=str(path), mend=mend)

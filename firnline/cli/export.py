@@ -1,0 +1,132 @@
+"""`firnline export`: a model for chips, each with its proof."""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from firnline import wiring
+from firnline.cli.run import flow_job
+from firnline.cli.show import RunProgress, aside, print_json, screen, show_error
+from firnline.contracts.ensemble import Quantize
+from firnline.errors import DeliveryError, FirnlineError
+
+
+def export_ensemble(ensemble: str, targets: list[str] | None, *, as_json: bool) -> None:
+    """Export an ensemble's candidate for targets; exit 1 when one is refused."""
+
+    def work(path: str | None) -> dict[str, Any]:
+        from firnline.workload import locate
+        from flows.targets import export_target
+
+        wanted = targets or locate(ensemble, wiring.settings().project).manifest.release.targets
+        return {"targets": [export_target(ensemble, target, path) for target in wanted]}
+
+    document = flow_job(ensemble, None, work, as_json=as_json)
+    _show(document["targets"], as_json=as_json)
+
+
+def export_onnx(
+    onnx: Path,
+    calibration: Path,
+    vectors: Path | None,
+    targets: list[str],
+    out: Path | None,
+    io: str,
+    how: Mapping[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Export any float ONNX of one input; exit 1 with the reason when it is refused."""
+    with RunProgress(quiet=as_json) as progress:
+        try:
+            folder = out or wiring.settings().state / "exports" / onnx.stem
+            given = (onnx, calibration, vectors)
+            documents = _export(given, targets, folder, io, _quantize(how), progress)
+        except FirnlineError as error:
+            progress.__exit__()
+            if as_json:
+                print_json({"error": error.document()})
+            show_error(error, progress.step)
+            sys.exit(1)
+    _show(documents, as_json=as_json)
+
+
+def _export(
+    given: tuple[Path, Path, Path | None],
+    targets: list[str],
+    out: Path,
+    io: str,
+    how: Quantize,
+    progress: RunProgress,
+) -> list[dict[str, Any]]:
+    from edge.export.files import read_model, read_rows
+    from edge.export.make import build, enforce, write
+    from edge.export.model import VECTORS, Io, of_onnx
+    from edge.quantize import quantize
+    from edge.report import files_of
+    from edge.targets import load
+
+    if io not in get_args(Io):
+        raise _refused(f"--io {io}", f"choose one of {', '.join(get_args(Io))}")
+    onnx, calibration, vectors = given
+    profiles = [load(target, wiring.settings().project) for target in targets]
+    float_model = read_model(onnx)
+    rows = read_rows(calibration, float_model)
+    proved = read_rows(vectors, float_model) if vectors else rows
+    documents = []
+    for profile in profiles:
+        progress.start(profile.name, "quantising, building, proving")
+        reduced = profile.cpu is not None and profile.cpu.reduce_range
+        chosen = how.model_copy(update={"reduce_range": True}) if reduced else how
+        made = quantize(float_model, rows, chosen)
+        model = of_onnx(onnx.stem, (float_model, made.model), proved[:VECTORS], cast(Io, io))
+        with tempfile.TemporaryDirectory() as folder:
+            built = build(model, profile, Path(folder))
+        enforce(built)
+        write(out / profile.name, files_of(built))
+        document = built.document()
+        document["notes"] = [*made.notes, *document["notes"]]
+        documents.append({**document, "path": str(out / profile.name)})
+        progress.end(profile.name, built.proof.verdict, reused=False, seconds=0.0)
+    return documents
+
+
+def _quantize(how: Mapping[str, Any]) -> Quantize:
+    try:
+        return Quantize.model_validate(how)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{item['loc'][0]} {item['input']!r}: {item['msg']}" for item in error.errors()
+        )
+        raise _refused(told, "`firnline export --help` lists every choice") from error
+
+
+def _refused(found: str, mend: str) -> DeliveryError:
+    return DeliveryError("E7", found=found, where="the options of firnline export", mend=mend)
+
+
+def _show(documents: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else {"targets": documents})
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("target", "verdict", "instructions", "flash", "RAM", "windows", "bytes differ"):
+        table.add_column(name, justify="left" if name in {"target", "verdict"} else "right")
+    for document in documents:
+        fields = ("instructions", "flash_bytes", "ram_bytes", "vectors", "bytes_differ")
+        shown = ["-" if document[name] is None else f"{document[name]:,}" for name in fields]
+        table.add_row(escape(document["target"]), document["proof"]["verdict"], *shown)
+    screen().print(table)
+    for document in documents:
+        told = [*document["notes"], document["timings"].get("warning")]
+        for note in (note for note in told if note):
+            aside().print(
+                f"[dim]{escape(document['target'])}: {escape(note)}[/dim]", soft_wrap=True
+            )
+        aside().print(f"[dim]{escape(document['path'])}[/dim]", soft_wrap=True)

@@ -1,0 +1,159 @@
+"""Within step 4: the int8 model on one target, proved; every target is a step of its own."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from prefect import flow
+
+from firnline import wiring
+from firnline.digest import canonical_json
+from firnline.evidence.scores import DecisionRule
+from firnline.workload import Workload, locate
+from flows.quantize import CALIBRATION, FLOAT, INT8, VECTORS, quantized
+from flows.steps import Document, Results, Step, code, folder_of, run_step
+from flows.train import train
+
+if TYPE_CHECKING:
+    from edge.export.model import Model
+    from firnline.contracts.target import Profile
+
+_CODE = (
+    "edge.compile",
+    "edge.decide",
+    "edge.export",
+    "edge.lower",
+    "edge.mcu",
+    "edge.npu",
+    "edge.parity_run",
+    "edge.program",
+    "edge.quantize",
+    "edge.reference",
+    "edge.report",
+)
+RECORD = "record.json"
+
+
+@flow(name="export-target", validate_parameters=False)
+def export_target(ensemble: str, target: str, data: str | None = None) -> Document:
+    """Export the candidate for one target, whether or not it is among `release.targets`.
+
+    Args:
+        ensemble: Name or folder of the ensemble.
+        target: A target's name, or the path of a profile.
+        data: As for `ingest`.
+
+    Returns:
+        What `firnline export --json` prints, with `path`, the folder to hand on.
+
+    Raises:
+        EvidenceError: E1 int8 lies too far from float, E5 the target's gate did not accept.
+        DeliveryError: E3 or E4 the profile, E40 to E69 a tool.
+    """
+    before = train(ensemble, data)
+    workload = locate(ensemble, wiring.settings().project)
+    document = exported(workload, before, quantized(workload, before), target)
+    return {**document["record"], "path": str(folder_of(document))}
+
+
+def exported(workload: Workload, before: Results, int8: Document, target: str) -> Document:
+    """The model on one target: artifact, proof and report in the step's folder.
+
+    Raises:
+        EvidenceError: E5, bytes differ, decisions differ too often, or a budget is passed.
+        DeliveryError: E3 or E4 the profile, E40 to E69 a tool.
+    """
+    from edge.targets import load
+
+    profile = load(target, wiring.settings().project)
+    inputs = {
+        "quantize": int8["key"],
+        "profile": profile.model_dump(mode="json"),
+        "versions": versions(workload, before),
+        "code": code(*_CODE, packages=("numpy", "onnx", "onnxruntime", "unicorn", "ziglang")),
+    }
+
+    def make(out: Path) -> Document:
+        return _export(workload, before, int8, profile, out)
+
+    doing = f"exporting for {profile.name}"
+    return run_step(Step(workload.name, f"target-{profile.name}", inputs, doing, make, _summary))
+
+
+def _export(
+    workload: Workload, before: Results, int8: Document, profile: "Profile", out: Path
+) -> Document:
+    from edge.report import files_of
+
+    from edge.export.make import build, enforce
+
+    model = _model(workload, before, folder_of(int8), profile)
+    with tempfile.TemporaryDirectory() as folder:
+        built = build(model, profile, Path(folder))
+    enforce(built)
+    for name, content in files_of(built).items():
+        path = out / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    record = built.document()
+    (out / RECORD).write_text(canonical_json(record), encoding="utf-8")
+    return {"target": profile.name, "verdict": built.proof.verdict, "record": record}
+
+
+def _model(workload: Workload, before: Results, folder: Path, profile: "Profile") -> "Model":
+    from edge.decide import with_decision
+    from edge.export.model import of_ensemble
+    from edge.quantize import quantize
+
+    rule = DecisionRule.of(before["train"])
+    exact, int8 = ((folder / name).read_bytes() for name in (FLOAT, INT8))
+    if profile.cpu is not None and profile.cpu.reduce_range:
+        how = workload.manifest.quantize.model_copy(update={"reduce_range": True})
+        plain = (folder_of(before["train"]) / "ensemble.onnx").read_bytes()
+        int8 = with_decision(quantize(plain, np.load(folder / CALIBRATION), how).model, rule)
+    vectors = np.load(folder / VECTORS, allow_pickle=False)
+    return of_ensemble(
+        workload.name,
+        (exact, int8),
+        vectors["features"],
+        vectors["labels"],
+        rule,
+        workload.manifest.parity,
+        versions(workload, before),
+    )
+
+
+def versions(workload: Workload, before: Results) -> dict[str, Any]:
+    """What a device's header tells of where the model comes from."""
+    trained = before["train"]
+    features = {view["reference"]: view["label"] for view in before["features"]["views"]}
+    stages = {f"stage {stage['name']}": stage["digest"] for stage in trained["stages"]}
+    return {
+        "ensemble": workload.name,
+        **{f"feature {name}": label for name, label in features.items()},
+        **stages,
+        "columns": ",".join(trained["columns"]),
+        "classes": ",".join(trained["classes"]),
+        "threshold": repr(float(np.float32(trained["threshold"]))),
+    }
+
+
+def _summary(document: Document) -> str:
+    record = document["record"]
+    differ = record["bytes_differ"]
+    if document["verdict"] == "not run":
+        return f"{document['target']}: built, not run here"
+    told = [
+        f"{differ:,} bytes differ in {record['vectors']:,} windows" if differ is not None else ""
+    ]
+    told += [
+        f"{record[name]:,} {unit}"
+        for name, unit in (
+            ("instructions", "instructions"),
+            ("flash_bytes", "B flash"),
+            ("ram_bytes", "B RAM"),
+        )
+        if record[name] is not None
+    ]
+    return f"{document['target']}: " + ", ".join(part for part in told if part)

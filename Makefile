@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: setup demo test lint up down clean bench-join
+.PHONY: setup demo test lint up down clean bench-join bench-edge
 
 setup: $(READY)
 
@@ -29,6 +29,9 @@ lint: setup
 
 bench-join: setup
 	@$(BIN)/python -m benchmarks.join
+
+bench-edge: setup
+	@$(BIN)/python -m benchmarks.edge
 
 up: setup
 	@$(BIN)/firnline up

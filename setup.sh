@@ -35,17 +35,23 @@ say "making the environment (once)"
 .tools/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock.txt
 .tools/bin/uv pip install --quiet --offline --no-deps --no-build-isolation --python .venv/bin/python --editable .
 .venv/bin/python -c 'import firnline'
-# Servers that tests start for themselves; without them these tests skip and say so.
-servers=
-command -v redis-server >/dev/null || servers="$servers redis-server"
-ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || servers="$servers postgresql"
-if [ -n "$servers" ] && command -v apt-get >/dev/null; then
-    say "installing$servers for the tests"
+# Servers that tests start for themselves, and a second compiler and emulator for microcontrollers
+# (QEMU alone models the Cortex-M55); without them what needs them skips or says so.
+debian=
+command -v redis-server >/dev/null || debian="$debian redis-server"
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || debian="$debian postgresql"
+command -v qemu-system-arm >/dev/null || debian="$debian qemu-system-arm"
+command -v arm-none-eabi-gcc >/dev/null || debian="$debian gcc-arm-none-eabi"
+if [ -n "$debian" ] && command -v apt-get >/dev/null; then
+    say "installing$debian"
     # Run level 1 keeps the packages from starting servers of their own.
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-    # shellcheck disable=SC2086  (one word a package)
-    { as_root apt-get update -qq && as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $servers; } >/dev/null 2>&1 ||
-        say "could not install$servers; their tests will skip"
+    as_root apt-get update -qq >/dev/null 2>&1 || true
+    # One by one: a package that this system does not have keeps no other from coming.
+    for package in $debian; do
+        as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 ||
+            say "could not install $package; what needs it will skip or say so"
+    done
 fi
 # SQLite does not make folders, and a plain `feast apply` keeps its registry here.
 mkdir -p .firnline/feast

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.program.values import Floats, Int8s, Int32s, Operation, Requant
 
@@ -88,30 +87,64 @@ class MaxPool(Operation):
 
 @dataclass(frozen=True, eq=False)
 class AveragePool(Operation):
-    """Mean of every window of an image.
+    """Mean of every window of an image, as ONNX Runtime's two integer kernels take it.
 
-    acc = sum over the window of (x - zero of x), the padding left out; then `requant` with the
-    one scale of that window's count: scale[count - 1], multiplier[count - 1] and so on, where
-    scale[n - 1] = float32(float32(scale of x) / float32(float32(scale of y) * float32(n))).
+    With `requant`: acc = sum over the window of (x - zero of x), the padding left out; then
+    `requant` with the one scale of that window's count: scale[count - 1], multiplier[count - 1] and
+    so on, where scale[n - 1] = float32(float32(scale of x) / float32(float32(scale of y) *
+    float32(n))). ONNX Runtime does so where the window is the whole image.
+
+    Without: sum = ((0 + float32(x[0] - zero of x) * scale of x) + ...) in float32 over the window's
+    elements in the order KH, KW, the padding left out; then
+    clip(rint(((sum / float32(count)) / scale of y) + float32(zero of y)), low, high), every step
+    rounded to float32: the zero point is added before rounding, which decides its ties.
+
     With `count_pad` every window's count is the whole kernel's.
 
     Attributes:
-        requant: [kernel elements]: one factor for every count of elements.
+        requant: [kernel elements]: one factor for every count of elements; or [1], where every
+            window has the same count; or None.
+        low: Least result without `requant`.
+        high: Greatest result without `requant`.
     """
 
     kernel: tuple[int, int]
-    requant: Requant
+    requant: Requant | None
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
     count_pad: bool = False
+    low: int = -128
+    high: int = 127
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Integers that make an int8 sum: clip((a * left + b * right + offset) >> shift, low, high).
+
+    They hold the zero points and the rounding; every intermediate fits 32 bits, the shift is
+    arithmetic.
+
+    Attributes:
+        left: Of the stored a.
+        right: Of the stored b.
+        offset: Added to both products.
+        shift: Bits, 1 to 30.
+    """
+
+    left: int
+    right: int
+    offset: int
+    shift: int
 
 
 @dataclass(frozen=True, eq=False)
 class Add(Operation):
-    """Sum of two int8 values of one shape, in float32 as ONNX Runtime's QLinearAdd takes it.
+    """Sum of two int8 values of one shape, as ONNX Runtime's QLinearAdd takes it in float32.
 
-    clip(rint(float32(a) * left + (float32(b) * right + fixed)), low, high), stored a and b, each
-    operation rounded to float32 (the exact form is `edge.reference`'s; it is ONNX Runtime's).
+    clip(rint(float32(a * left + float32(b * right + fixed))), low, high), stored a and b: product
+    and sum of one step are taken in float64 and rounded to float32 once, as a fused
+    multiply-add does. Where there are `factors`, the same comes out of them for all 65,536 pairs,
+    which has been counted.
 
     Attributes:
         left: float32(scale of a / scale of y).
@@ -119,6 +152,7 @@ class Add(Operation):
         fixed: float32: zero of y - (left * zero of a + right * zero of b).
         low: Least result, as in `Requant`.
         high: Greatest result.
+        factors: The same in integers; None where there are none.
     """
 
     left: float
@@ -126,6 +160,7 @@ class Add(Operation):
     fixed: float
     low: int = -128
     high: int = 127
+    factors: Factors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +191,18 @@ class Concat(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Softmax(Operation):
-    """Softmax of int8 over the last axis, in integers.
+    """Softmax of int8 over the last axis, as ONNX Runtime's QLinearSoftmax takes it.
 
-    e[i] = table[255 + x[i] - max(x)], uint32; y[i] = clip((e[i] * levels + sum // 2) // sum + zero
-    of y, -128, 127) in 64-bit unsigned integers, levels = 256 for the usual scale of 1/256.
+    e[i] = table[255 + x[i] - max(x)]; sum = (0 + e[0]) + e[1] + ..., from first to last; then
+    y[i] = clip(rint((e[i] * levels) / sum) + zero of y, -128, 127), every step rounded to float32.
 
     Attributes:
-        table: uint32 [256]: exp(scale of x * (place - 255)), scaled so that a row's sum fits in
-            32 bits.
-        levels: 1 / scale of y.
+        table: float32 [256]: exp(scale of x * (place - 255)), scaled up to use the range of float32
+            without a row's sum leaving it.
+        levels: Whole part of 1 / scale of y, as a whole number.
     """
 
-    table: NDArray[np.uint32]
+    table: Floats
     levels: int
 
 

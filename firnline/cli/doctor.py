@@ -39,9 +39,18 @@ class Finding:
     mend: str = ""
 
 
-def examine(*, as_json: bool) -> None:
-    """Look at everything; exit 1 when something is missing."""
-    findings = [look() for look in _LOOKS] + [_package(name) for name in _PACKAGES]
+def examine(target: str | None = None, *, as_json: bool) -> None:
+    """Look at everything, or at what one target needs; exit 1 when something is missing.
+
+    Raises:
+        DeliveryError: E3 there is no such target, E4 its profile does not fit the schema.
+    """
+    if target is None:
+        findings = [look() for look in _LOOKS] + [_package(name) for name in _PACKAGES]
+    else:
+        from firnline.cli.doctor_target import of_target
+
+        findings = of_target(target)
     if as_json:
         print_json(
             {"good": all(f.good for f in findings), "findings": [asdict(f) for f in findings]}

@@ -1,0 +1,216 @@
+/* Element by element on float: two operands with broadcasting, one operand, gaps filled, places. */
+#ifndef FLOAT_ELEMENTWISE_H
+#define FLOAT_ELEMENTWISE_H
+
+#include "float_math.h"
+
+#define FIRNLINE_BROADCAST_AXES 6
+
+/* The result's axes, outermost first; a step is 0 along an axis an operand is repeated on. */
+typedef struct {
+    uint32_t extent[FIRNLINE_BROADCAST_AXES];
+    uint32_t left[FIRNLINE_BROADCAST_AXES];
+    uint32_t right[FIRNLINE_BROADCAST_AXES];
+} firnline_broadcast;
+
+typedef enum {
+    FIRNLINE_ADD,
+    FIRNLINE_SUB,
+    FIRNLINE_MUL,
+    FIRNLINE_DIV,
+    FIRNLINE_MIN,
+    FIRNLINE_MAX,
+    FIRNLINE_GREATER,
+    FIRNLINE_EQUAL
+} firnline_binary;
+
+/* min and max give b where either operand is NaN. */
+FIRNLINE_INLINE float firnline_binary_one(firnline_binary kind, float a, float b)
+{
+    float result;
+    switch (kind) {
+    case FIRNLINE_ADD:
+        result = a + b;
+        break;
+    case FIRNLINE_SUB:
+        result = a - b;
+        break;
+    case FIRNLINE_MUL:
+        result = a * b;
+        break;
+    case FIRNLINE_DIV:
+        result = a / b;
+        break;
+    case FIRNLINE_MIN:
+        result = (a < b) ? a : b;
+        break;
+    case FIRNLINE_MAX:
+        result = (a > b) ? a : b;
+        break;
+    case FIRNLINE_GREATER:
+        result = (a > b) ? 1.0f : 0.0f;
+        break;
+    default:
+        result = (a == b) ? 1.0f : 0.0f;
+        break;
+    }
+    return result;
+}
+
+/* y may be an operand that is not repeated. */
+FIRNLINE_INLINE void firnline_binary_each(firnline_binary kind, const firnline_broadcast *how,
+                                          const float *a, const float *b, float *y)
+{
+    const uint32_t last = FIRNLINE_BROADCAST_AXES - 1u;
+    uint32_t index[FIRNLINE_BROADCAST_AXES] = {0u};
+    uint32_t made = 0u;
+    uint32_t axis = 0u;
+    do {
+        uint32_t left = 0u;
+        uint32_t right = 0u;
+        for (axis = 0u; axis < last; axis++) {
+            left += index[axis] * how->left[axis];
+            right += index[axis] * how->right[axis];
+        }
+        for (uint32_t i = 0u; i < how->extent[last]; i++) {
+            y[made] = firnline_binary_one(kind, a[left], b[right]);
+            made++;
+            left += how->left[last];
+            right += how->right[last];
+        }
+        axis = last;
+        while (axis > 0u) {
+            index[axis - 1u]++;
+            if (index[axis - 1u] < how->extent[axis - 1u]) {
+                break;
+            }
+            index[axis - 1u] = 0u;
+            axis--;
+        }
+    } while (axis > 0u);
+}
+
+FIRNLINE_KERNEL void firnline_float_add(const firnline_broadcast *how, const float *a,
+                                        const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_ADD, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_sub(const firnline_broadcast *how, const float *a,
+                                        const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_SUB, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_mul(const firnline_broadcast *how, const float *a,
+                                        const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_MUL, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_div(const firnline_broadcast *how, const float *a,
+                                        const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_DIV, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_min(const firnline_broadcast *how, const float *a,
+                                        const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_MIN, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_max(const firnline_broadcast *how, const float *a,
+                                        const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_MAX, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_greater(const firnline_broadcast *how, const float *a,
+                                            const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_GREATER, how, a, b, y);
+}
+
+FIRNLINE_KERNEL void firnline_float_equal(const firnline_broadcast *how, const float *a,
+                                          const float *b, float *y)
+{
+    firnline_binary_each(FIRNLINE_EQUAL, how, a, b, y);
+}
+
+/* One operand; y may be x. */
+
+FIRNLINE_KERNEL void firnline_float_relu(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = (x[i] > 0.0f) ? x[i] : 0.0f;
+    }
+}
+
+FIRNLINE_KERNEL void firnline_float_neg(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = -x[i];
+    }
+}
+
+FIRNLINE_KERNEL void firnline_float_abs(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = firnline_abs(x[i]);
+    }
+}
+
+FIRNLINE_KERNEL void firnline_float_sqrt(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = firnline_sqrt(x[i]);
+    }
+}
+
+FIRNLINE_KERNEL void firnline_float_exp(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = firnline_exp(x[i]);
+    }
+}
+
+FIRNLINE_KERNEL void firnline_float_sigmoid(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = firnline_sigmoid(x[i]);
+    }
+}
+
+FIRNLINE_KERNEL void firnline_float_tanh(uint32_t length, const float *x, float *y)
+{
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = firnline_tanh(x[i]);
+    }
+}
+
+/* fill where x is NaN; fill begins anew every `period` elements. y may be x. */
+FIRNLINE_KERNEL void firnline_impute(const float *fill, uint32_t period, uint32_t length,
+                                     const float *x, float *y)
+{
+    uint32_t place = 0u;
+    for (uint32_t i = 0u; i < length; i++) {
+        y[i] = (x[i] != x[i]) ? fill[place] : x[i];
+        place = ((place + 1u) < period) ? (place + 1u) : 0u;
+    }
+}
+
+/* Chosen places of every row of x. */
+FIRNLINE_KERNEL void firnline_gather(const uint16_t *places, uint32_t count, uint32_t rows,
+                                     uint32_t width, const float *x, float *y)
+{
+    for (uint32_t row = 0u; row < rows; row++) {
+        for (uint32_t i = 0u; i < count; i++) {
+            y[i] = x[places[i]];
+        }
+        x = &x[width];
+        y = &y[count];
+    }
+}
+
+#endif

@@ -1,0 +1,82 @@
+/* Data that only moves: transposes, and values side by side. */
+#ifndef PORTABLE_MOVE_H
+#define PORTABLE_MOVE_H
+
+#include "firnline_base.h"
+
+FIRNLINE_KERNEL void firnline_copy(const void *from, void *to, uint32_t bytes)
+{
+    const uint8_t *const source = (const uint8_t *)from;
+    uint8_t *const target = (uint8_t *)to;
+    for (uint32_t i = 0u; i < bytes; i++) {
+        target[i] = source[i];
+    }
+}
+
+#define FIRNLINE_AXES 6
+
+/* The result's axes, outermost first; step[i] is in elements of the input. */
+typedef struct {
+    uint32_t extent[FIRNLINE_AXES];
+    uint32_t step[FIRNLINE_AXES];
+    uint32_t bytes; /* of an element: 1 or 4 */
+} firnline_transpose;
+
+FIRNLINE_KERNEL void firnline_transpose_run(const firnline_transpose *how, const void *x, void *y)
+{
+    const uint32_t last = FIRNLINE_AXES - 1u;
+    uint32_t index[FIRNLINE_AXES] = {0u};
+    const uint8_t *const source = (const uint8_t *)x;
+    uint8_t *target = (uint8_t *)y;
+    uint32_t axis = 0u;
+    do {
+        uint32_t place = 0u;
+        for (axis = 0u; axis < last; axis++) {
+            place += index[axis] * how->step[axis];
+        }
+        for (uint32_t i = 0u; i < how->extent[last]; i++) {
+            for (uint32_t byte = 0u; byte < how->bytes; byte++) {
+                *target = source[(place * how->bytes) + byte];
+                target++;
+            }
+            place += how->step[last];
+        }
+        axis = last;
+        while (axis > 0u) {
+            index[axis - 1u]++;
+            if (index[axis - 1u] < how->extent[axis - 1u]) {
+                break;
+            }
+            index[axis - 1u] = 0u;
+            axis--;
+        }
+    } while (axis > 0u);
+}
+
+/* `count` runs of `run` bytes, to every `stride` bytes of y. */
+FIRNLINE_KERNEL void firnline_concat(uint32_t count, uint32_t run, uint32_t stride, const void *x,
+                                     void *y)
+{
+    const uint8_t *source = (const uint8_t *)x;
+    uint8_t *target = (uint8_t *)y;
+    for (uint32_t i = 0u; i < count; i++) {
+        firnline_copy(source, target, run);
+        source = &source[run];
+        target = &target[stride];
+    }
+}
+
+/* The same, through a table. */
+FIRNLINE_KERNEL void firnline_concat_table(const int8_t *table, uint32_t count, uint32_t run,
+                                           uint32_t stride, const int8_t *x, int8_t *y)
+{
+    for (uint32_t i = 0u; i < count; i++) {
+        for (uint32_t k = 0u; k < run; k++) {
+            y[k] = table[(int32_t)x[k] + 128];
+        }
+        x = &x[run];
+        y = &y[stride];
+    }
+}
+
+#endif

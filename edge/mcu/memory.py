@@ -1,0 +1,253 @@
+"""Where every value of a program lies: in the caller's arrays, or in an arena shared over time.
+
+Inputs are read where the caller holds them and outputs written where it wants them. What is between
+lies in one arena, in which memory is used again as soon as its value has been read for the last
+time; reshapes share the memory of what they reshape, and element-by-element operations write over
+what they read. Places are found by first fit in several orders, of which the best is kept and
+improved (Pisarchyk and Lee 2020, Efficient Memory Management for Deep Neural Net Inference,
+section 5, describe such orders and the lower bound).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edge.mcu.kernels import ALIGNMENT
+from edge.program import (
+    Add,
+    Dequantize,
+    FloatBinary,
+    FloatImpute,
+    FloatReduce,
+    FloatSoftmax,
+    FloatUnary,
+    Operation,
+    Program,
+    Quantize,
+    Reshape,
+    Softmax,
+    Table,
+)
+
+ATTEMPTS = 64
+"""Orders tried beyond the first ones, while the arena is larger than the lower bound."""
+
+_IN_PLACE = (
+    Add,
+    Dequantize,
+    FloatBinary,
+    FloatImpute,
+    FloatReduce,
+    FloatSoftmax,
+    FloatUnary,
+    Quantize,
+    Softmax,
+    Table,
+)
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a value lies.
+
+    Attributes:
+        kind: In which memory.
+        place: Which input or output, or the byte of the arena.
+    """
+
+    kind: Literal["input", "output", "arena"]
+    place: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The memory of a program.
+
+    Attributes:
+        homes: Of every value, by name.
+        scratch: Byte of the arena where each operation's working memory begins.
+        arena_bytes: Size of the arena, a multiple of `ALIGNMENT`.
+        live: Bytes of the arena that hold something during each operation.
+        copies: Outputs (by place) that share their memory with another value, and that value: they
+            are copied when all is computed.
+    """
+
+    homes: dict[str, Home]
+    scratch: tuple[int, ...]
+    arena_bytes: int
+    live: tuple[int, ...]
+    copies: tuple[tuple[int, str], ...]
+
+
+@dataclass
+class _Block:
+    """Memory that one or more values use one after another, or at once when they are reshapes."""
+
+    first: int
+    last: int
+    size: int
+    output: int | None = None
+    pinned: bool = False
+    members: list[str] = field(default_factory=list)
+
+
+def padded(size: int) -> int:
+    """Bytes up to the next boundary."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def plan(program: Program, scratch: Sequence[int]) -> Plan:
+    """Place every value.
+
+    Args:
+        program: The program.
+        scratch: Bytes of working memory of each operation, 0 for none.
+    """
+    blocks, copies = _blocks(program)
+    shared = [block for block in blocks if block.output is None and not block.pinned]
+    own = {index: _Block(index, index, padded(size)) for index, size in enumerate(scratch) if size}
+    items = [*shared, *own.values()]
+    places = _places(items)
+    homes: dict[str, Home] = {}
+    for block in blocks:
+        if block.pinned:
+            home = Home("input", program.inputs.index(block.members[0]))
+        elif block.output is not None:
+            home = Home("output", block.output)
+        else:
+            home = Home("arena", places[id(block)])
+        homes |= dict.fromkeys(block.members, home)
+    return Plan(
+        homes=homes,
+        scratch=tuple(places[id(own[i])] if i in own else 0 for i in range(len(scratch))),
+        arena_bytes=_end(items, places),
+        live=tuple(_live(items, index) for index in range(len(scratch))),
+        copies=tuple(copies),
+    )
+
+
+def _blocks(program: Program) -> tuple[list[_Block], list[tuple[int, str]]]:
+    """Values gathered into blocks of memory, and the outputs that have none of their own."""
+    root = {name: name for name in program.values}
+    for step in program.operations:
+        if isinstance(step, Reshape):
+            root[step.output] = root[step.inputs[0]]
+    output, copies = _outputs(program, root)
+    last_read = _last_reads(program, root)
+    holders: dict[str, _Block] = {}
+    for name in program.inputs:
+        size = padded(program.values[name].bytes)
+        holders[root[name]] = _Block(-1, len(program.operations), size, pinned=True, members=[name])
+    for index, step in enumerate(program.operations):
+        made = step.output
+        if root[made] != made:
+            holders[root[made]].members.append(made)
+            continue
+        size = padded(program.values[made].bytes)
+        block = _reused(program, step, index, root, last_read, holders, output.get(made), size)
+        if block is None:
+            block = _Block(index, index, size)
+        block.size, block.output = max(block.size, size), output.get(made)
+        block.last = max(index, last_read.get(made, index))
+        block.members.append(made)
+        holders[made] = block
+    unique = {id(block): block for block in holders.values()}
+    return list(unique.values()), copies
+
+
+def _outputs(
+    program: Program, root: dict[str, str]
+) -> tuple[dict[str, int], list[tuple[int, str]]]:
+    """Roots that are written straight into an output, and the outputs left to be copied."""
+    taken: dict[str, int] = {}
+    copies = []
+    for place, name in enumerate(program.outputs):
+        if root[name] in taken or root[name] in program.inputs:
+            copies.append((place, name))
+        else:
+            taken[root[name]] = place
+    return taken, copies
+
+
+def _last_reads(program: Program, root: dict[str, str]) -> dict[str, int]:
+    """The last operation that reads each root; beyond the end for outputs."""
+    last = {
+        root[name]: index for index, step in enumerate(program.operations) for name in step.inputs
+    }
+    return last | {root[name]: len(program.operations) for name in program.outputs}
+
+
+def _reused(
+    program: Program,
+    step: Operation,
+    index: int,
+    root: dict[str, str],
+    last_read: dict[str, int],
+    holders: dict[str, _Block],
+    output: int | None,
+    size: int,
+) -> _Block | None:
+    """The block of an input that the result may be written over."""
+    if not isinstance(step, _IN_PLACE):
+        return None
+    for name in step.inputs:
+        block = holders[root[name]]
+        whole = program.values[name].size == program.values[step.output].size
+        if block.pinned or block.output is not None or last_read[root[name]] != index:
+            continue
+        if (whole or isinstance(step, FloatReduce)) and (output is None or block.size <= size):
+            return block
+    return None
+
+
+def _places(items: Sequence[_Block]) -> dict[int, int]:
+    """Byte of the arena for every block: the best of several orders of first fit."""
+    bound = max((_live(items, index) for item in items for index in (item.first,)), default=0)
+    orders = (
+        sorted(items, key=lambda item: (-item.size, item.first)),
+        sorted(items, key=lambda item: (-item.size * (item.last - item.first + 1), item.first)),
+        sorted(items, key=lambda item: (item.first - item.last, -item.size)),
+        sorted(items, key=lambda item: (item.first, -item.size)),
+        sorted(items, key=lambda item: (-item.last, -item.size)),
+    )
+    found = [(order, _first_fit(order)) for order in orders]
+    order, best = min(found, key=lambda pair: _end(items, pair[1]))
+    tried = best
+    for _ in range(ATTEMPTS):
+        if _end(items, best) <= bound:
+            break
+        end = _end(items, tried)
+        high = [item for item in order if tried[id(item)] + item.size == end]
+        order = high + [item for item in order if item not in high]
+        tried = _first_fit(order)
+        if _end(items, tried) < _end(items, best):
+            best = tried
+    return best
+
+
+def _first_fit(order: Iterable[_Block]) -> dict[int, int]:
+    """Each block at the lowest byte that is free for as long as it lives."""
+    places: dict[int, int] = {}
+    done: list[_Block] = []
+    for item in order:
+        busy = sorted(
+            (places[id(other)], places[id(other)] + other.size)
+            for other in done
+            if other.first <= item.last and item.first <= other.last
+        )
+        place = 0
+        for start, end in busy:
+            if place + item.size <= start:
+                break
+            place = max(place, end)
+        places[id(item)] = place
+        done.append(item)
+    return places
+
+
+def _end(items: Sequence[_Block], places: dict[int, int]) -> int:
+    return max((places[id(item)] + item.size for item in items), default=0)
+
+
+def _live(items: Sequence[_Block], index: int) -> int:
+    return sum(item.size for item in items if item.first <= index <= item.last)

@@ -1,0 +1,118 @@
+"""Writing the quantised graph: a pair of Q and DQ at every int8 value, layers of integers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from edge.quantize.graph import Constant, Net, Shape, node_like
+from edge.quantize.grids import Grid
+from edge.quantize.plan import Plan
+from edge.quantize.weights import Packed
+
+
+def placed(plan: Plan, grids: Mapping[str, Grid], packed: Mapping[str, Packed]) -> Net:
+    """The graph with Q and DQ nodes.
+
+    Every int8 value is made by a Q and read from its DQ, by float nodes too. An output of the
+    graph keeps its name.
+
+    Args:
+        plan: What is quantised.
+        grids: Scale and zero of every int8 value.
+        packed: Layers by name; those that are not there keep float weights.
+    """
+    writer = _Writer(plan, grids)
+    if plan.net.input in grids:
+        writer.pair(plan.net.input, plan.net.input)
+    for node in plan.net.nodes:
+        if node.name in packed:
+            writer.layer(node, packed[node.name])
+        else:
+            writer.node(node)
+    return writer.net()
+
+
+def real(value: str) -> str:
+    """Name of an int8 value as its DQ gives it."""
+    return f"{value}/real"
+
+
+class _Writer:
+    def __init__(self, plan: Plan, grids: Mapping[str, Grid]) -> None:
+        self._plan, self._grids = plan, grids
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Constant] = dict(plan.net.constants)
+        self._shapes: dict[str, Shape] = dict(plan.net.shapes)
+
+    def net(self) -> Net:
+        """What was written."""
+        net = self._plan.net.with_nodes(self._nodes, self._constants)
+        return replace(net, shapes=self._shapes)
+
+    def node(self, node: Any) -> None:
+        """A node as it is, reading dequantised values."""
+        self._node(node, [self._read(name) for name in node.input])
+
+    def layer(self, node: Any, packed: Packed) -> None:
+        """A layer whose weights and bias come out of DQ nodes."""
+        names = [self._read(node.input[0])]
+        stored = (
+            (packed.weights, packed.scales, np.int8),
+            (packed.bias, packed.bias_scales, np.int32),
+        )
+        for name, (value, scales, kind) in zip(node.input[1:], stored, strict=True):
+            by_channel = len(scales) > 1
+            zeros = np.zeros(scales.shape if by_channel else (), kind)
+            parts: dict[str, Constant] = {
+                f"{name}/int": value,
+                f"{name}/scale": scales if by_channel else scales.reshape(()),
+                f"{name}/zero": zeros,
+            }
+            self._constants |= parts
+            axis = {"axis": 0} if by_channel else {}
+            made = f"{name}/real"
+            dequantize = helper.make_node(
+                "DequantizeLinear", list(parts), [made], name=f"{name}/dequantize", **axis
+            )
+            self._nodes.append(dequantize)
+            names.append(made)
+        self._node(node, names)
+
+    def _node(self, node: Any, read: Sequence[str]) -> None:
+        integer = node.name in self._plan.integer
+        names = list(node.output)
+        for place, name in enumerate(node.output):
+            if name in self._grids and integer and name in self._plan.net.outputs:
+                names[place] = f"{name}/float"
+                self._shapes[names[place]] = self._shapes[name]
+        self._nodes.append(node_like(node, input=read, output=names))
+        for made, name in zip(names, node.output, strict=True):
+            if name in self._grids:
+                self.pair(made, name)
+
+    def _read(self, name: str) -> str:
+        if name not in self._grids:
+            return name
+        return self._dequantized(name)
+
+    def _dequantized(self, name: str) -> str:
+        maker = self._plan.net.makers().get(name)
+        integer = maker is not None and maker.name in self._plan.integer
+        return name if integer and name in self._plan.net.outputs else real(name)
+
+    def pair(self, source: str, name: str) -> None:
+        """Q and DQ of a value that `source` holds in float."""
+        grid = self._grids[name]
+        stored, made = f"{name}/int8", self._dequantized(name)
+        scale, zero = f"{name}/scale", f"{name}/zero"
+        self._constants[scale] = np.array(grid.scale, np.float32)
+        self._constants[zero] = np.array(grid.zero, np.int8)
+        self._shapes[made] = self._shapes[name]
+        read, write = [source, scale, zero], [stored, scale, zero]
+        self._nodes += [
+            helper.make_node("QuantizeLinear", read, [stored], name=f"{name}/quantize"),
+            helper.make_node("DequantizeLinear", write, [made], name=f"{name}/dequantize"),
+        ]

@@ -138,6 +138,7 @@ def _record(built: Built) -> dict[str, Any]:
     row["reasons"] = list(built.proof.reasons)
     if built.proof.decisions is not None:
         row["agreement"] = built.proof.decisions.agreement
+        row["agreement_float"] = built.proof.decisions.agreement_float
         row["auc_float"] = built.proof.decisions.auc_float
         row["auc_target"] = built.proof.decisions.auc_target
     peer = PEERS.get(row["target"])

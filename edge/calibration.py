@@ -56,17 +56,6 @@ class CalibrationSet:
 
 
 def choose(training: TrainingRows, rows: int) -> CalibrationSet:
-    """The calibration set of a training frame, see `places`.
-
-    Args:
-        training: Where to pick from.
-        rows: How many to pick, where there are as many.
-    """
-    chosen = places(training, rows)
-    return CalibrationSet(np.ascontiguousarray(training.features[chosen]), _note(len(chosen)))
-
-
-def places(training: TrainingRows, rows: int) -> NDArray[np.intp]:
     """Pick rows for coverage: labels in turn, and within a label its entities in turn.
 
     Which windows of an entity and label are taken, and in which order the entities come, is
@@ -75,26 +64,38 @@ def places(training: TrainingRows, rows: int) -> NDArray[np.intp]:
     Args:
         training: Where to pick from.
         rows: How many to pick, where there are as many.
-
-    Returns:
-        Places of the rows, rising.
     """
     groups: dict[tuple[str, str], list[tuple[bytes, int]]] = {}
-    for place, (label, entity, time) in enumerate(
-        zip(
-            training.labels.tolist(),
-            training.entities.tolist(),
-            training.times.tolist(),
-            strict=True,
-        )
+    ranks = _ranks(training)
+    for place, (label, entity) in enumerate(
+        zip(training.labels.tolist(), training.entities.tolist(), strict=True)
     ):
-        rank = hashlib.blake2b(f"{entity}/{time}".encode(), digest_size=8).digest()
-        groups.setdefault((label, entity), []).append((rank, place))
+        groups.setdefault((label, entity), []).append((ranks[place], place))
     by_label: dict[str, list[list[int]]] = {}
     for (label, _), members in sorted(groups.items(), key=lambda item: (item[0][0], min(item[1]))):
         by_label.setdefault(label, []).append([place for _, place in sorted(members)])
     queues = [_in_turn(lists) for _, lists in sorted(by_label.items())]
-    return np.sort(np.array(_in_turn(queues)[:rows], dtype=np.intp))
+    chosen = np.sort(np.array(_in_turn(queues)[:rows], dtype=np.intp))
+    return CalibrationSet(np.ascontiguousarray(training.features[chosen]), _note(len(chosen)))
+
+
+def sample(rows: TrainingRows, count: int) -> NDArray[np.intp]:
+    """Places of a sample that stands for all rows, by a hash of entity and time, rising.
+
+    Args:
+        rows: Where to pick from.
+        count: How many to pick, where there are as many.
+    """
+    ranks = _ranks(rows)
+    order = sorted(range(len(ranks)), key=lambda place: (ranks[place], place))
+    return np.sort(np.array(order[:count], dtype=np.intp))
+
+
+def _ranks(rows: TrainingRows) -> list[bytes]:
+    return [
+        hashlib.blake2b(f"{entity}/{time}".encode(), digest_size=8).digest()
+        for entity, time in zip(rows.entities.tolist(), rows.times.tolist(), strict=True)
+    ]
 
 
 def _in_turn(lists: list[list[int]]) -> list[int]:

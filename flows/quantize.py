@@ -51,7 +51,7 @@ def quantized(workload: Workload, before: Results) -> Document:
 
 
 def _quantize(workload: Workload, before: Results, out: Path) -> Document:
-    from edge.calibration import choose, places
+    from edge.calibration import choose, sample
     from edge.decide import with_decision
     from edge.export.model import VECTORS as ROWS
     from edge.parity_run import enforce, gate
@@ -71,7 +71,7 @@ def _quantize(workload: Workload, before: Results, out: Path) -> Document:
     )
     wiring.ledger().append(decision)
     enforce(decision)
-    proved = held_out.rows(places(held_out, ROWS))
+    proved = held_out.rows(sample(held_out, ROWS))
     files = {
         FLOAT: models[0],
         INT8: models[1],
@@ -98,8 +98,6 @@ def _within_limits(
     rule: DecisionRule,
 ) -> "tuple[Quantized, Parity]":
     """The int8 graph; with `mixed`, layers go back to float until the gate holds."""
-    from edge.quantize.mixed import ranked
-
     from edge.parity_run import gate, parity
     from edge.quantize import quantize
 
@@ -114,6 +112,8 @@ def _within_limits(
     found, good = judged(made)
     if good or not how.mixed:
         return made, found
+    from edge.quantize.mixed import ranked
+
     harmful = ranked(float_model, calibration, how)
     for count in range(1, len(harmful)):
         layers = (*how.float_layers, *harmful[:count])

@@ -35,26 +35,34 @@ _CODE = (
 RECORD = "record.json"
 
 
-@flow(name="export-target", validate_parameters=False)
-def export_target(ensemble: str, target: str, data: str | None = None) -> Document:
-    """Export the candidate for one target, whether or not it is among `release.targets`.
+@flow(name="export-targets", validate_parameters=False)
+def export_targets(
+    ensemble: str, targets: list[str] | None = None, data: str | None = None
+) -> Document:
+    """Export the candidate for targets, whether or not they are among `release.targets`.
 
     Args:
         ensemble: Name or folder of the ensemble.
-        target: A target's name, or the path of a profile.
+        targets: Names, or paths of profiles; those of the release when not given.
         data: As for `ingest`.
 
     Returns:
-        What `firnline export --json` prints, with `path`, the folder to hand on.
+        `targets`: what `firnline export --json` prints of each, with `path`, the folder to hand on.
 
     Raises:
-        EvidenceError: E1 int8 lies too far from float, E5 the target's gate did not accept.
+        EvidenceError: E1 int8 lies too far from float, E5 a target's gate did not accept.
         DeliveryError: E3 or E4 the profile, E40 to E69 a tool.
     """
-    before = train(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
-    document = exported(workload, before, quantized(workload, before), target)
-    return {**document["record"], "path": str(folder_of(document))}
+    before = train(ensemble, data)
+    int8 = quantized(workload, before)
+    wanted = targets or list(workload.manifest.release.targets)
+    made = [exported(workload, before, int8, target) for target in wanted]
+    return {
+        "targets": [
+            {**document["record"], "path": str(folder_of(document) / "files")} for document in made
+        ]
+    }
 
 
 def exported(workload: Workload, before: Results, int8: Document, target: str) -> Document:
@@ -84,9 +92,8 @@ def exported(workload: Workload, before: Results, int8: Document, target: str) -
 def _export(
     workload: Workload, before: Results, int8: Document, profile: "Profile", out: Path
 ) -> Document:
-    from edge.report import files_of
-
     from edge.export.make import build, enforce
+    from edge.report import files_of
 
     model = _model(workload, before, folder_of(int8), profile)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,8 @@
 """Microcontrollers: C of our own, compiled for the core and run in an emulator."""
 
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from edge.compile import Artifact, Ran
 from edge.decide import SCORE
 from edge.export.model import Model
-from edge.mcu.generate import generate
+from edge.mcu.generate import Layer, Project, generate
 from edge.mcu.tools import Image, build, core
 from edge.mcu.tools import run as run_image
 from edge.program import Program
@@ -36,15 +38,16 @@ def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
             "weight_bytes": image.rodata_bytes,
             "arena_bytes": project.arena_bytes,
         },
-        layers=tuple(project.layers),
-        built=image,
+        layers=tuple(_row(layer) for layer in project.layers),
+        built=_Built(image, project, settings),
     )
 
 
 def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
     """Run every window in the emulator; instructions are counted exactly, cycles are not known."""
-    image: Image = artifact.built
-    found = run_image(image, rows_of(model.program, model.inputs))
+    built: _Built = artifact.built
+    rows = rows_of(model.program, model.inputs)
+    found = run_image(built.image, rows)
     values = values_of(model.program, found.outputs)
     scores = values[SCORE][:, 0] if model.rule else None
     # The harness keeps the context static; the inputs and outputs are the caller's.
@@ -59,7 +62,44 @@ def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
             "stack_bytes": found.stack_bytes,
             "ram_bytes": int(ram or 0) + found.stack_bytes,
         },
+        layers=_by_layer(built, rows[:1]),
     )
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What `run` needs of a build."""
+
+    image: Image
+    project: Project
+    settings: Build
+
+
+def _row(layer: Layer) -> dict[str, Any]:
+    """A layer for the report."""
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "macs": layer.macs,
+        "weight_bytes": layer.constant_bytes,
+        "live_bytes": layer.live_bytes,
+        "scratch_bytes": layer.scratch_bytes,
+    }
+
+
+def _by_layer(built: _Built, row: NDArray[np.uint8]) -> dict[str, int]:
+    """Operation -> instructions of one inference.
+
+    From a build of its own, as the marks between layers can keep the compiler from a shortcut.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target, files = core(built.settings.core), built.project.files
+        marked = build(
+            target, files, Path(folder), built.settings.toolchain, defines=("FIRNLINE_MARKS",)
+        )
+        counted = run_image(marked, row).layers
+    names = {layer.mark: layer.name for layer in built.project.layers}
+    return {names[mark]: count for mark, count in counted.items() if mark in names}
 
 
 def rows_of(program: Program, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:

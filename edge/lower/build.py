@@ -12,12 +12,10 @@ from edge.lower.symbols import (
     Elementwise,
     Known,
     Pending,
-    Places,
     Real,
     Symbol,
     View,
     Weights,
-    Whole,
     whole,
 )
 from edge.program import (
@@ -78,6 +76,10 @@ class Builder:
         self.operations.append(step)
         return step.output
 
+    def maker(self, name: str) -> Operation | None:
+        """The operation that makes a value; None for an input."""
+        return next((step for step in self.operations if step.output == name), None)
+
     def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
         """The same elements in another shape."""
         if self.values[name].shape == shape:
@@ -108,7 +110,7 @@ class Builder:
     def _moved(self, view: View, shape: tuple[int, ...]) -> str:
         if self._in_place(view):
             return self._reshape(view.name, shape)
-        found = move(view.places, self.values[view.name].size)
+        found = move(view.places, self.values[view.name].shape)
         if found is None:
             return self._picked(view, shape)
         made = self.like(
@@ -170,8 +172,8 @@ class Builder:
         return self._reals[name]
 
     def standard(self, view: View) -> str:
-        """A value of the program laid out as the ONNX value is."""
-        return self.laid(view, view.shape)
+        """A value of the program laid out as the ONNX value is; a single number has shape [1]."""
+        return self.laid(view, view.shape or (1,))
 
     def program(self, name: str, inputs: Iterable[str], outputs: dict[str, View]) -> Program:
         """The program, without what no output needs.
@@ -224,6 +226,3 @@ def _needed(steps: list[Operation], wanted: set[str]) -> list[Operation]:
             kept.append(step)
             needed.update(step.inputs)
     return kept[::-1]
-
-
-__all__ = ["Builder", "Places", "Whole"]

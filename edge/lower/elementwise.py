@@ -104,6 +104,9 @@ _NUMPY: dict[str, Callable[[Any, Any], Any]] = {
     "Min": np.minimum,
 }
 
+_IN_INT8 = ("Add", "Mul")
+"""What ONNX Runtime takes in integers between int8 values; all else in float32, as here."""
+
 
 def unary(context: Context, node: Node) -> Symbol:
     """A function of every element: a table of an int8 value, bounds, or in float32."""
@@ -188,7 +191,7 @@ def binary(context: Context, node: Node) -> Symbol:
         return _one_constant(context, node, symbols)
     if node.operator in _NUMPY and (both := _one_source(context, symbols, node)) is not None:
         return both
-    if all(isinstance(symbol, Coded) for symbol in symbols) and node.operator in _NUMPY:
+    if all(isinstance(symbol, Coded) for symbol in symbols) and node.operator in _IN_INT8:
         return _two_coded(context, node, [s for s in symbols if isinstance(s, Coded)])
     return _in_float(context, node)
 
@@ -212,7 +215,7 @@ def _one_constant(context: Context, node: Node, symbols: list[Symbol]) -> Symbol
     inner = context.elementwise(other)
     if inner is None or array.size != 1 or node.operator not in _NUMPY:
         return in_float(context.builder.real(other, node.name))
-    if isinstance(constant, Weights):
+    if isinstance(constant, Weights) and node.operator in _IN_INT8:
         return _not_in_int8(context, node, inner.source.shape, lambda: in_float(inner.real()))
     apply, number = _NUMPY[node.operator], np.float32(scalar(array))
 

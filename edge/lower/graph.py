@@ -88,7 +88,6 @@ def read(model: bytes) -> Graph:
     """
     try:
         loaded = onnx.load_from_string(model)
-        onnx.checker.check_model(loaded)
     except Exception as error:  # onnx raises several unrelated kinds here.
         raise _unreadable(f"no valid ONNX model: {error}") from error
     opset = _opset(loaded)
@@ -101,8 +100,9 @@ def read(model: bytes) -> Graph:
     del loaded.graph.value_info[:]
     try:
         loaded = onnx.shape_inference.infer_shapes(loaded, strict_mode=True, data_prop=True)
-    except Exception as error:  # as above
-        raise _unreadable(f"shapes do not fit together: {error}") from error
+        onnx.checker.check_model(loaded)
+    except Exception as error:  # As above.
+        raise _unreadable(f"types or shapes do not fit together: {error}") from error
     graph = loaded.graph
     constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     nodes = []

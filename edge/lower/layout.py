@@ -1,10 +1,14 @@
 """From the order elements lie in to the order they are needed in: one transposition, if any."""
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
 from edge.lower.symbols import Places
+
+_FEW = 4
+"""Axes of which all orders are tried."""
 
 
 @dataclass(frozen=True)
@@ -20,19 +24,24 @@ class Move:
     order: tuple[int, ...]
 
 
-def move(places: Places, size: int) -> Move | None:
+def move(places: Places, given: tuple[int, ...]) -> Move | None:
     """The transposition that brings elements into the order of `places`.
 
     Args:
         places: Where each wanted element is in the source, in the wanted order.
-        size: Elements of the source.
+        given: Shape of the source; kept where its own axes will do.
 
     Returns:
         None when no transposition of all elements does it.
     """
     wanted = places.ravel()
-    if wanted.size != size:
+    source = np.arange(int(np.prod(given, dtype=np.int64)))
+    if wanted.size != source.size:
         return None
+    if len(given) <= _FEW:
+        for order in permutations(range(len(given))):
+            if np.array_equal(source.reshape(given).transpose(order).ravel(), wanted):
+                return Move(given, order)
     axes = _axes(wanted)
     if axes is None:
         return None

@@ -24,7 +24,7 @@ from edge.program import Quantize, Table
 
 def quantize(context: Context, node: Node) -> Symbol:
     """QuantizeLinear: takes the operation before it into int8, where that can be."""
-    grid = _grid(context, node)
+    grid = grid_of(context, node)
     symbol = context.symbols[node.inputs[0]]
     made = node.outputs[0]
     match symbol:
@@ -49,7 +49,7 @@ def dequantize(context: Context, node: Node) -> Symbol:
     symbol = context.symbols[node.inputs[0]]
     if isinstance(symbol, Known):
         return _weights(context, node, symbol.array)
-    grid = _grid(context, node)
+    grid = grid_of(context, node)
     if not isinstance(symbol, Coded):
         unquantised(f"node {node.name!r}", "a DequantizeLinear of what is not int8")
     if not _same(context.grid(symbol), grid):
@@ -61,7 +61,13 @@ def _same(one: Grid, other: Grid) -> bool:
     return (one.scale, one.zero) == (other.scale, other.zero)
 
 
-def _grid(context: Context, node: Node) -> Grid:
+def grid_of(context: Context, node: Node) -> Grid:
+    """The scale and zero point of an activation.
+
+    Args:
+        context: The graph.
+        node: A QuantizeLinear or a DequantizeLinear.
+    """
     where = f"node {node.name!r}"
     scale, zero = context.constant(node, 1), context.constant(node, 2)
     if scale is None or (node.input(2) and zero is None):
@@ -83,12 +89,13 @@ def _weights(context: Context, node: Node, array: NDArray[Any]) -> Weights:
         unquantised(where, "a scale or zero point that is computed")
     if array.dtype not in (np.dtype(np.int8), np.dtype(np.int32)):
         unquantised(where, f"{array.dtype} weights")
-    if zero is not None and zero.any():
-        unquantised(where, f"weights with zero point {zero.reshape(-1)[0]}")
+    if zero is not None and zero.size > 1 and zero.any():
+        unquantised(where, "weights with zero points of their own")
     axis = int(node.attributes.get("axis", 1)) % max(array.ndim, 1)
     if scale.size > 1 and scale.shape != (array.shape[axis],):
         unquantised(where, f"scales {list(scale.shape)} along axis {axis} of {list(array.shape)}")
-    return Weights(array, np.asarray(scale, np.float32).reshape(-1), axis)
+    one_zero = 0 if zero is None else int(zero.reshape(-1)[0])
+    return Weights(array, np.asarray(scale, np.float32).reshape(-1), axis, one_zero)
 
 
 def _quantize(context: Context, node: Node, source: Real, grid: Grid, low: int, high: int) -> Coded:
@@ -102,7 +109,12 @@ def _table(context: Context, node: Node, function: Elementwise, grid: Grid) -> C
     builder, source = context.builder, function.source
     with np.errstate(all="ignore"):
         reals = function.function(dequantized(context.grid(source)))
-    table = quantized(reals, grid)
-    made = context.int8(node.outputs[0], builder.values[source.name].shape, grid)
-    builder.add(Table(builder.name(node.name), (source.name,), made, table, function.kind))
+    table, kind, given = quantized(reals, grid), function.kind, source.name
+    before = builder.maker(given)
+    if isinstance(before, Table):
+        # Two tables are one; the first goes if nobody else reads it.
+        table, kind = table[before.table.astype(np.int16) + 128], f"{before.kind} {kind}"
+        given = before.inputs[0]
+    made = context.int8(node.outputs[0], builder.values[given].shape, grid)
+    builder.add(Table(builder.name(node.name), (given,), made, table, kind))
     return Coded(made, source.places)

@@ -87,18 +87,21 @@ class Weights:
         stored: Integers.
         scale: float32, one or one for every place along the axis.
         axis: The axis the scales are along.
+        zero: Zero point; 0 for weights of layers.
     """
 
     stored: Array
     scale: Floats
     axis: int
+    zero: int = 0
 
     @property
     def array(self) -> Floats:
         """The float32 numbers they stand for."""
         shape = [-1 if axis == self.axis else 1 for axis in range(self.stored.ndim)]
         scale = self.scale.reshape(shape) if self.scale.size > 1 else self.scale.reshape(())
-        return np.asarray(self.stored.astype(np.float32) * scale, np.float32)
+        steps = (self.stored.astype(np.int64) - self.zero).astype(np.float32)
+        return np.asarray(steps * scale, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.mcu.emit_text import C_TYPES, identifier, identifiers, number, quoted, words
+from edge.mcu.emit_text import C_TYPES, WIDTH, identifier, identifiers, number, quoted, words
 from edge.program import Program, Value
 from firnline.errors import HandshakeError
 
@@ -51,7 +51,16 @@ def signature(name: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> str
     parameters = [f"{name}_context *ctx"]
     parameters += [f"const {port.c_type} *{port.parameter}" for port in inputs]
     parameters += [f"{port.c_type} *{port.parameter}" for port in outputs]
-    return f"void {name}_run({', '.join(parameters)})"
+    return call(f"void {name}_run", parameters)
+
+
+def call(function: str, arguments: Sequence[str], indent: str = "") -> str:
+    """A function and its arguments, on lines of their own where one line is too short."""
+    line = f"{indent}{function}({', '.join(arguments)})"
+    if len(line) < WIDTH:
+        return line
+    inner = ",\n".join(f"{indent}    {argument}" for argument in arguments)
+    return f"{indent}{function}(\n{inner})"
 
 
 def header(program: Program, family: str, arena_bytes: int, versions: Mapping[str, str]) -> str:

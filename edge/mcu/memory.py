@@ -21,7 +21,6 @@ from edge.program import (
     FloatReduce,
     FloatSoftmax,
     FloatUnary,
-    Operation,
     Program,
     Quantize,
     Reshape,
@@ -85,10 +84,14 @@ class _Block:
 
     first: int
     last: int
-    size: int
+    filled: int  # the most bytes that a value of it has
     output: int | None = None
     pinned: bool = False
     members: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return padded(self.filled)
 
 
 def padded(size: int) -> int:
@@ -103,9 +106,10 @@ def plan(program: Program, scratch: Sequence[int]) -> Plan:
         program: The program.
         scratch: Bytes of working memory of each operation, 0 for none.
     """
-    blocks, copies = _blocks(program)
+    known = _readings(program)
+    blocks = _blocks(program, known)
     shared = [block for block in blocks if block.output is None and not block.pinned]
-    own = {index: _Block(index, index, padded(size)) for index, size in enumerate(scratch) if size}
+    own = {index: _Block(index, index, size) for index, size in enumerate(scratch) if size}
     items = [*shared, *own.values()]
     places = _places(items)
     homes: dict[str, Home] = {}
@@ -122,80 +126,84 @@ def plan(program: Program, scratch: Sequence[int]) -> Plan:
         scratch=tuple(places[id(own[i])] if i in own else 0 for i in range(len(scratch))),
         arena_bytes=_end(items, places),
         live=tuple(_live(items, index) for index in range(len(scratch))),
-        copies=tuple(copies),
+        copies=known.copies,
     )
 
 
-def _blocks(program: Program) -> tuple[list[_Block], list[tuple[int, str]]]:
-    """Values gathered into blocks of memory, and the outputs that have none of their own."""
+@dataclass(frozen=True)
+class _Readings:
+    """Who reads and holds what; a value's root is what it is a reshape of, else itself.
+
+    Attributes:
+        root: Of every value.
+        last: Index of the last operation that reads a root; the number of operations for outputs.
+        output: Roots that are written straight into an output, and which.
+        copies: The other outputs, and their values.
+    """
+
+    root: dict[str, str]
+    last: dict[str, int]
+    output: dict[str, int]
+    copies: tuple[tuple[int, str], ...]
+
+
+def _readings(program: Program) -> _Readings:
     root = {name: name for name in program.values}
-    for step in program.operations:
+    last: dict[str, int] = {}
+    for index, step in enumerate(program.operations):
         if isinstance(step, Reshape):
             root[step.output] = root[step.inputs[0]]
-    output, copies = _outputs(program, root)
-    last_read = _last_reads(program, root)
-    holders: dict[str, _Block] = {}
-    for name in program.inputs:
-        size = padded(program.values[name].bytes)
-        holders[root[name]] = _Block(-1, len(program.operations), size, pinned=True, members=[name])
-    for index, step in enumerate(program.operations):
-        made = step.output
-        if root[made] != made:
-            holders[root[made]].members.append(made)
-            continue
-        size = padded(program.values[made].bytes)
-        block = _reused(program, step, index, root, last_read, holders, output.get(made), size)
-        if block is None:
-            block = _Block(index, index, size)
-        block.size, block.output = max(block.size, size), output.get(made)
-        block.last = max(index, last_read.get(made, index))
-        block.members.append(made)
-        holders[made] = block
-    unique = {id(block): block for block in holders.values()}
-    return list(unique.values()), copies
-
-
-def _outputs(
-    program: Program, root: dict[str, str]
-) -> tuple[dict[str, int], list[tuple[int, str]]]:
-    """Roots that are written straight into an output, and the outputs left to be copied."""
-    taken: dict[str, int] = {}
+        last |= {root[name]: index for name in step.inputs}
+    output: dict[str, int] = {}
     copies = []
     for place, name in enumerate(program.outputs):
-        if root[name] in taken or root[name] in program.inputs:
+        last[root[name]] = len(program.operations)
+        if root[name] in output or root[name] in program.inputs:
             copies.append((place, name))
         else:
-            taken[root[name]] = place
-    return taken, copies
+            output[root[name]] = place
+    return _Readings(root, last, output, tuple(copies))
 
 
-def _last_reads(program: Program, root: dict[str, str]) -> dict[str, int]:
-    """The last operation that reads each root; beyond the end for outputs."""
-    last = {
-        root[name]: index for index, step in enumerate(program.operations) for name in step.inputs
-    }
-    return last | {root[name]: len(program.operations) for name in program.outputs}
+def _blocks(program: Program, known: _Readings) -> list[_Block]:
+    """Values gathered into blocks of memory."""
+    blocks = []
+    holders: dict[str, _Block] = {}
+    for name in program.inputs:
+        size, end = program.values[name].bytes, len(program.operations)
+        holders[name] = _Block(-1, end, size, pinned=True, members=[name])
+        blocks.append(holders[name])
+    for index, step in enumerate(program.operations):
+        made = step.output
+        if known.root[made] != made:
+            holders[known.root[made]].members.append(made)
+            continue
+        block = _reused(program, known, holders, index)
+        if block is None:
+            block = _Block(index, index, 0)
+            blocks.append(block)
+        block.filled = max(block.filled, program.values[made].bytes)
+        block.output = known.output.get(made)
+        block.last = max(index, known.last.get(made, index))
+        block.members.append(made)
+        holders[made] = block
+    return blocks
 
 
 def _reused(
-    program: Program,
-    step: Operation,
-    index: int,
-    root: dict[str, str],
-    last_read: dict[str, int],
-    holders: dict[str, _Block],
-    output: int | None,
-    size: int,
+    program: Program, known: _Readings, holders: dict[str, _Block], index: int
 ) -> _Block | None:
-    """The block of an input that the result may be written over."""
+    """The block of an input that an operation's result may be written over."""
+    step = program.operations[index]
     if not isinstance(step, _IN_PLACE):
         return None
+    made = program.values[step.output]
     for name in step.inputs:
-        block = holders[root[name]]
-        whole = program.values[name].size == program.values[step.output].size
-        if block.pinned or block.output is not None or last_read[root[name]] != index:
-            continue
-        if (whole or isinstance(step, FloatReduce)) and (output is None or block.size <= size):
+        block = holders[known.root[name]]
+        whole = program.values[name].size == made.size or isinstance(step, FloatReduce)
+        taken = block.pinned or block.output is not None or known.last[known.root[name]] != index
+        fits = made.name not in known.output or block.filled <= made.bytes
+        if whole and fits and not taken:
             return block
     return None
 

@@ -14,12 +14,13 @@ from edge.npu.plan import Plan
 from edge.toolchains import environment
 from firnline.errors import DeliveryError
 
-_WORKER = Path(__file__).with_name("worker.py")
+_WORKERS = {"npu": "worker.py", "qnn": "vendor_worker.py", "rknn": "vendor_worker.py"}
+"""Environment -> the script beside this one that does its steps."""
 _TAIL = 8
 """Lines of a tool's complaint that are shown."""
 _SECONDS = 1800
 
-Arrays = Sequence[NDArray[np.int8]]
+Arrays = Sequence[NDArray[Any]]
 
 
 def work(folder: Path, steps: Sequence[Mapping[str, Any]], chain: str = "npu") -> list[Any]:
@@ -27,7 +28,7 @@ def work(folder: Path, steps: Sequence[Mapping[str, Any]], chain: str = "npu") -
 
     Args:
         folder: For the files that pass between; made by the caller, who also removes it.
-        steps: As `edge.npu.worker` knows them, in order.
+        steps: As the environment's worker knows them, in order.
         chain: The environment.
 
     Returns:
@@ -38,7 +39,8 @@ def work(folder: Path, steps: Sequence[Mapping[str, Any]], chain: str = "npu") -
     """
     request, answer = folder / "request.json", folder / "answer.json"
     request.write_text(json.dumps(list(steps)), encoding="utf-8")
-    command(chain, [str(_WORKER), str(request), str(answer)], folder)
+    worker = Path(__file__).with_name(_WORKERS[chain])
+    command(chain, [str(worker), str(request), str(answer)], folder)
     results: list[Any] = json.loads(answer.read_text(encoding="utf-8"))
     return results
 

@@ -168,7 +168,7 @@ def _vela(folder: Path, file: Path, chip: Npu, config: Path | None) -> None:
             raise
         raise DeliveryError(
             "E65",
-            found=error.found.replace(str(folder), ""),
+            found=error.found.splitlines()[-1].replace(str(folder), ""),
             where=f"Vela, for {chip.accelerator}",
             mend="change the operator it names; `vela --supported-ops-report` lists the limits",
         ) from error

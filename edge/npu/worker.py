@@ -230,12 +230,12 @@ _STEPS: dict[str, Callable[[Step], Any]] = {
 }
 
 
-def main(request: Path, answer: Path) -> int:
+def main(request: Path, answer: Path, known: Mapping[str, Callable[[Step], Any]]) -> int:
     """Do the steps of a request in order; their results go to `answer`, a complaint to stderr."""
     results = []
     for step in json.loads(request.read_text(encoding="utf-8")):
         try:
-            results.append(_STEPS[step["do"]](step))
+            results.append(known[step["do"]](step))
         except Exception as error:  # a tool may raise anything; its message is for a person
             print(f"{step['do']}: {type(error).__name__}: {error}", file=sys.stderr)
             return 1
@@ -244,4 +244,4 @@ def main(request: Path, answer: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), _STEPS))

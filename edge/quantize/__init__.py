@@ -28,8 +28,9 @@ from edge.quantize.weights import Packed, pack
 from firnline.contracts.ensemble import Quantize
 from firnline.errors import EvidenceError
 
-__all__ = ["Quantized", "layer_names", "quantize"]
+__all__ = ["Quantized", "damage", "layer_names", "quantize"]
 
+_DAMAGE_ROWS = 256
 _MOST_VALUES = 40_000_000
 _MOST_PRODUCTS = 4_000_000_000
 
@@ -67,20 +68,60 @@ def quantize(float_model: bytes, calibration: Floats, how: Quantize) -> Quantize
             ONNX model; E12, its input does not fit; E13, `float_layers` names no layer.
     """
     rows = floats(calibration)
-    if not len(rows):
+    if rows.ndim < 2 or not len(rows):
         raise EvidenceError(
             "E15",
-            found="no calibration rows",
+            found=f"calibration rows of shape {list(rows.shape)}",
             where="quantising",
             mend=f"give at least {RECOMMENDED_ROWS} rows that cover what the device will see",
         )
     net = prepare(float_model, rows.shape[1:])
     chosen = plan(net, how)
+    made, packed = _made(net, chosen, rows, how)
+    model = model_of(made)
+    onnx.checker.check_model(model, full_check=True)
+    return Quantized(serialised(model), chosen.layers, _notes(rows, chosen, packed))
+
+
+def damage(float_model: bytes, calibration: Floats, how: Quantize) -> tuple[tuple[str, float], ...]:
+    """How much each layer alone, in int8, changes what the model gives; the most harmful first.
+
+    Args:
+        float_model: As for `quantize`.
+        calibration: As for `quantize`.
+        how: As for `quantize`; layers that stay float are not among the result.
+
+    Returns:
+        Every layer and its damage: mean square of the difference over the variance, of all
+        outputs together.
+
+    Raises:
+        FirnlineError: As `quantize`.
+    """
+    rows = floats(calibration)[-_DAMAGE_ROWS:]
+    net = prepare(float_model, rows.shape[1:])
+    layers = plan(net, how).layers
+    given = {net.input: rows}
+    exact = values(net, given, net.outputs)
+    found = []
+    for layer in layers:
+        others = tuple(name for name in layers_of(net) if name != layer)
+        alone = how.model_copy(update={"float_layers": others, "rounding": "nearest"})
+        made, _ = _made(net, plan(net, alone), rows, alone)
+        rounded = values(made, given, net.outputs)
+        found.append((layer, sum(_change(exact[name], rounded[name]) for name in net.outputs)))
+    return tuple(sorted(found, key=lambda item: -item[1]))
+
+
+def _change(exact: NDArray[Any], rounded: NDArray[Any]) -> float:
+    wide = exact.astype(np.float64)
+    return float(np.square(rounded - wide).mean() / max(wide.var(), 1e-30))
+
+
+def _made(net: Net, chosen: Plan, rows: Floats, how: Quantize) -> tuple[Net, dict[str, Packed]]:
     scales = grids(chosen, ranges(net, chosen, rows, how))
     packed = _packed(chosen, scales, rows, how)
-    made = model_of(placed(chosen, scales, packed))
-    onnx.checker.check_model(made, full_check=True)
-    return Quantized(serialised(made), chosen.layers, _notes(rows, chosen, packed))
+    return placed(chosen, scales, packed), packed
 
 
 def layer_names(model: Any) -> list[str]:
@@ -127,7 +168,7 @@ def _input_of(
     known: dict[str, Floats],
 ) -> Floats:
     """A layer's input on the calibration rows; what is found is kept in `known` for the next."""
-    wanted = real(node.input[0])
+    wanted = real(chosen, node.input[0])
     if wanted not in known:
         net = placed(chosen, scales, packed)
         known |= values(net, known, [wanted])

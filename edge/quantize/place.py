@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import helper
 
 from edge.quantize.graph import Constant, Net, Shape, node_like
@@ -35,14 +36,19 @@ def placed(plan: Plan, grids: Mapping[str, Grid], packed: Mapping[str, Packed]) 
     return writer.net()
 
 
-def real(value: str) -> str:
-    """Name of an int8 value as its DQ gives it."""
-    return f"{value}/real"
+def real(plan: Plan, value: str) -> str:
+    """Name of an int8 value as its DQ gives it: an output of the graph has its own."""
+    maker = plan.net.makers().get(value)
+    made = maker is not None and maker.name in plan.integer
+    return value if made and value in plan.net.outputs else f"{value}/real"
 
 
 class _Writer:
     def __init__(self, plan: Plan, grids: Mapping[str, Grid]) -> None:
         self._plan, self._grids = plan, grids
+        self._made = {
+            name for node in plan.net.nodes if node.name in plan.integer for name in node.output
+        }
         self._nodes: list[Any] = []
         self._constants: dict[str, Constant] = dict(plan.net.constants)
         self._shapes: dict[str, Shape] = dict(plan.net.shapes)
@@ -59,49 +65,50 @@ class _Writer:
     def layer(self, node: Any, packed: Packed) -> None:
         """A layer whose weights and bias come out of DQ nodes."""
         names = [self._read(node.input[0])]
-        stored = (
-            (packed.weights, packed.scales, np.int8),
-            (packed.bias, packed.bias_scales, np.int32),
-        )
-        for name, (value, scales, kind) in zip(node.input[1:], stored, strict=True):
-            by_channel = len(scales) > 1
-            zeros = np.zeros(scales.shape if by_channel else (), kind)
-            parts: dict[str, Constant] = {
-                f"{name}/int": value,
-                f"{name}/scale": scales if by_channel else scales.reshape(()),
-                f"{name}/zero": zeros,
-            }
-            self._constants |= parts
-            axis = {"axis": 0} if by_channel else {}
-            made = f"{name}/real"
-            dequantize = helper.make_node(
-                "DequantizeLinear", list(parts), [made], name=f"{name}/dequantize", **axis
-            )
-            self._nodes.append(dequantize)
-            names.append(made)
+        names.append(self._stored(node.input[1], packed.weights, packed.scales))
+        names.append(self._stored(node.input[2], packed.bias, packed.bias_scales))
         self._node(node, names)
 
+    def _stored(self, name: str, value: Constant, scales: NDArray[np.float32]) -> str:
+        """A constant of integers with zero point 0, by channel where it has several scales."""
+        by_channel = len(scales) > 1
+        shape = scales.shape if by_channel else ()
+        parts: dict[str, Constant] = {
+            f"{name}/int": value,
+            f"{name}/scale": scales.reshape(shape),
+            f"{name}/zero": np.zeros(shape, value.dtype),
+        }
+        self._constants |= parts
+        axis = {"axis": 0} if by_channel else {}
+        made = f"{name}/real"
+        self._nodes.append(
+            helper.make_node(
+                "DequantizeLinear", list(parts), [made], name=f"{name}/dequantize", **axis
+            )
+        )
+        return made
+
     def _node(self, node: Any, read: Sequence[str]) -> None:
-        integer = node.name in self._plan.integer
-        names = list(node.output)
-        for place, name in enumerate(node.output):
-            if name in self._grids and integer and name in self._plan.net.outputs:
-                names[place] = f"{name}/float"
-                self._shapes[names[place]] = self._shapes[name]
+        names = [f"{name}/float" if self._is_output(name) else name for name in node.output]
+        self._shapes |= {
+            made: self._shapes[name]
+            for made, name in zip(names, node.output, strict=True)
+            if name in self._shapes
+        }
         self._nodes.append(node_like(node, input=read, output=names))
         for made, name in zip(names, node.output, strict=True):
             if name in self._grids:
                 self.pair(made, name)
 
     def _read(self, name: str) -> str:
-        if name not in self._grids:
-            return name
-        return self._dequantized(name)
+        return self._dequantized(name) if name in self._grids else name
 
     def _dequantized(self, name: str) -> str:
-        maker = self._plan.net.makers().get(name)
-        integer = maker is not None and maker.name in self._plan.integer
-        return name if integer and name in self._plan.net.outputs else real(name)
+        return name if self._is_output(name) else f"{name}/real"
+
+    def _is_output(self, name: str) -> bool:
+        """Whether a value made in int8 is an output of the graph, so that its DQ has its name."""
+        return name in self._grids and name in self._made and name in self._plan.net.outputs
 
     def pair(self, source: str, name: str) -> None:
         """Q and DQ of a value that `source` holds in float."""

@@ -5,7 +5,6 @@ an integer form take int8; elementwise ones after a value that was kept in float
 other is refused by name.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +23,12 @@ INTEGER = (*_IN_TAIL, *_BY_TABLE)
 """Operators beside layers that have an integer form."""
 
 FLOAT = (
-    "Abs", "Add", "And", "Cast", "Clip", "Concat", "Div", "Equal", "Exp", "Gather", "Greater",
-    "GreaterOrEqual", "Identity", "IsNaN", "Less", "LessOrEqual", "Max", "Min", "Mul", "Neg", "Not",
-    "Or", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Sigmoid",
-    "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose",
-    "Unsqueeze", "Where", "Flatten", "Pow", "Reciprocal", "Sign",
+    "Abs", "And", "Cast", "Div", "Equal", "Exp", "Gather", "Greater", "GreaterOrEqual", "Identity",
+    "IsNaN", "Less", "LessOrEqual", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Sign", "Slice", "Split", "Sqrt", "Sub",
+    "Where",
 )  # fmt: skip
-"""Operators that may stand between layers in float, such as those of a score that is read on."""
+"""Further ones that may stand between layers in float, as in a score that a layer reads."""
 
 _INSTEAD = {
     "LSTM": "a stack of dilated Conv layers",
@@ -97,7 +95,7 @@ def plan(net: Net, how: Quantize) -> Plan:
     values: dict[str, None] = {}
     for node in net.nodes:
         if node.name in integer:
-            values |= dict.fromkeys(_data(net, node))
+            values |= dict.fromkeys(net.values_of(node))
             values |= dict.fromkeys(node.output[:1] if node.output[0] not in kept else ())
     ordered = tuple(name for name in (net.input, *net.makers()) if name in values)
     there = frozenset(node.name for node in net.nodes if node.name in integer)
@@ -163,9 +161,8 @@ class _Reach:
 
 def _integer(net: Net, how: Quantize, layers: set[str], reach: _Reach) -> tuple[set[str], set[str]]:
     """Names of nodes in int8, and the outputs of such nodes that stay float all the same."""
-    read_by_layers = {
-        name for node in net.nodes if node.name in layers for name in _data(net, node)
-    }
+    # What a sum or Concat may have beside int8 values: these are quantised for it.
+    joined = {name for node in net.nodes if node.name in layers for name in net.values_of(node)}
     integer, kept, known = set(layers), set(), set()
     for node in net.nodes:
         if node.name in layers:
@@ -174,11 +171,16 @@ def _integer(net: Net, how: Quantize, layers: set[str], reach: _Reach) -> tuple[
             else:
                 known.add(node.output[0])
             continue
-        data = _data(net, node)
-        some = [name for name in data if name in known]
-        rest = [name for name in data if name not in known]
-        joined = node.op_type in ("Add", "Concat") and set(rest) <= read_by_layers
-        if some and (not rest or joined) and _has_integer_form(net, node, reach):
+        read = set(net.values_of(node))
+        rest = read - known
+        several = node.op_type in ("Add", "Concat")
+        if is_layer(net, node) or (node.op_type in _BOUNDS and read <= joined - known):
+            joined.add(node.output[0])
+        elif (
+            read & known
+            and (not rest or (several and rest <= joined))
+            and _has_integer_form(net, node, reach)
+        ):
             integer.add(node.name)
             known.add(node.output[0])
     return integer | _moved_before(net, integer, layers), kept
@@ -277,7 +279,7 @@ def _islands(net: Net, integer: set[str], reach: _Reach) -> tuple[str, ...]:
             continue
         if not reach.between(node):
             continue
-        if node.op_type not in FLOAT:
+        if node.op_type not in (*FLOAT, *INTEGER):
             instead = _INSTEAD.get(node.op_type, f"one of {', '.join(sorted(INTEGER))}")
             raise HandshakeError(
                 "E10",
@@ -287,8 +289,3 @@ def _islands(net: Net, integer: set[str], reach: _Reach) -> tuple[str, ...]:
             )
         found.append(node.name)
     return tuple(found)
-
-
-def _data(net: Net, node: Any) -> Iterable[str]:
-    """What of a node's inputs is quantised: all that is computed."""
-    return net.values_of(node)

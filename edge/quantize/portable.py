@@ -5,7 +5,8 @@ ONNX Runtime requantises by q = rint(float32(float32(acc) * scale)), half to eve
 they pass every whole number k at the same accumulator, and an int8 result has only 255 such
 places. Each place bounds the multiplier from both sides; where the bounds leave a whole number,
 it is a proof, not a test. Where they leave none, a scale a few float32 steps away has one: the
-weights' scale is ours to choose, and 1 in 10**5 of it is nothing to a grid of 127 steps.
+weights' scale is ours to choose, and 1 in 10**5 of it is nothing to a grid of 127 steps. Below a
+scale of about 3e-5 none is near: float32 rounds products by more than an accumulator's step.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 LEAST_SHIFT, MOST_SHIFT = 33, 54
 """From 33, the product's low word does not matter; to 54, all bounds are within 64 bits."""
 
-MOST_STEPS = 2048
-"""How many float32 steps a weight scale may be moved: 0.025 % of it."""
+MOST_STEPS = 512
+"""How many float32 steps a weight scale may be moved: 0.006 % of it."""
 
 _MOST_MULTIPLIER = 2**31 - 1
 _CANDIDATES = 1024
@@ -82,14 +83,15 @@ def integers(
         high: Greatest result.
     """
     scales = np.asarray(scales, np.float32)
-    passes = _passes(scales, zero, low_acc, high_acc, low, high)
+    passes = _passes(scales, _results(zero, low, high), low_acc, high_acc)
     own = _greatest_shift(scales)
+    best = _made(scales, own, *passes.bounds(own))
     for less in range(2):
         common = np.full_like(own, max(int(own.min()) - less, LEAST_SHIFT))
-        least, most = passes.bounds(common)
-        if (least <= most).all():
-            return _made(scales, common, least, most)
-    return _made(scales, own, *passes.bounds(own))
+        made = _made(scales, common, *passes.bounds(common))
+        if (made.exact | ~best.exact).all():
+            return made
+    return best
 
 
 def combined(x_scale: float, weight_scales: Floats, y_scale: float) -> Floats:
@@ -130,14 +132,28 @@ def nudged(
         tried = (bits[pending, None] + steps).astype(np.int32).view(np.float32)
         scales = combined(x_scale, tried.ravel(), y_scale)
         reach = np.repeat(low_acc[pending], len(steps)), np.repeat(high_acc[pending], len(steps))
-        least, most = _passes(scales, zero, *reach, -128, 127).bounds(np.full(len(scales), shift))
-        good = (least <= most).reshape(tried.shape)
+        good = _have_integers(scales, zero, *reach, shift).reshape(tried.shape)
         hit, first = good.any(axis=1), good.argmax(axis=1)
         found[pending[hit]] = tried[hit, first[hit]]
         pending = pending[~hit]
         if not len(pending):
             break
     return found
+
+
+def _have_integers(
+    scales: Floats, zero: int, low_acc: Longs, high_acc: Longs, shift: int
+) -> NDArray[np.bool_]:
+    """Whether each scale has a multiplier for a shift."""
+    every = _results(zero, -128, 127)
+    good = np.ones(len(scales), bool)
+    # Most scales that have none show it at a few results, the greatest above all.
+    for results in (np.concatenate([every[:6], every[6:-6:24], every[-6:]]), every):
+        left = np.flatnonzero(good)
+        passes = _passes(scales[left], results, low_acc[left], high_acc[left])
+        least, most = passes.bounds(np.full(len(left), shift))
+        good[left] = least <= most
+    return good
 
 
 def _outwards(channels: int) -> Iterator[Longs]:
@@ -198,10 +214,12 @@ class _Passes:
         return found
 
 
-def _passes(
-    scales: Floats, zero: int, low_acc: Longs, high_acc: Longs, low: int, high: int
-) -> _Passes:
-    results = np.arange(low - zero + 1, high - zero + 1)
+def _results(zero: int, low: int, high: int) -> Longs:
+    """Whole numbers that a result passes between its least and its greatest, zero point off."""
+    return np.arange(low - zero + 1, high - zero + 1)
+
+
+def _passes(scales: Floats, results: Longs, low_acc: Longs, high_acc: Longs) -> _Passes:
     first, last = np.asarray(low_acc, np.int64)[:, None], np.asarray(high_acc, np.int64)[:, None]
     with np.errstate(over="ignore", divide="ignore"):
         near = (results - 0.5) / scales[:, None].astype(np.float64)

@@ -110,7 +110,7 @@ def sigmoid(x: Floats) -> Floats:
 
 
 def tanh(x: Floats) -> Floats:
-    """Hyperbolic tangent, float32 of any shape; a NaN and a zero come back as they are.
+    """Hyperbolic tangent, float32 of any shape; a NaN comes back as it is, a zero as +0.
 
     For a = |x| below `TANH_CURVES`: z = x * x; y = (p * z) * x + x, with p by Horner's rule in z.
     Else y = 1 - 2 / (exp(a + a) + 1), which is 1 from `TANH_FLAT` on, with the sign of x.

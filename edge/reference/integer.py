@@ -74,7 +74,7 @@ def average_pool(step: AveragePool, x: Int8s, given: Value, made: Value) -> Int8
         return _requantised(acc, step.requant.scale[places], step.requant)
     # The padding adds +0.0, which changes no sum that began at +0.0.
     reals = np.asarray(flat_windows(seen).astype(np.float32) * np.float32(given.scale))
-    mean: Floats = total(reals) / count.astype(np.float32)
+    mean: Floats = np.asarray(total(reals) / count.astype(np.float32), np.float32)
     quotient = _divided(mean, np.float32(made.scale))
     return _stored(quotient + np.float32(made.zero), 0, step.low, step.high)
 

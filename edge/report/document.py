@@ -96,6 +96,7 @@ def _accuracy(built: Built) -> dict[str, Any] | None:
     return {
         "windows": built.proof.vectors,
         "agreement": decided.agreement,
+        "agreement_float": decided.agreement_float,
         "auc_float": decided.auc_float,
         "auc_int8": decided.auc_int8,
         "auc_target": decided.auc_target,

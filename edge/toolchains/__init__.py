@@ -56,10 +56,9 @@ def environment(name: str) -> Path:
         DeliveryError: E60 there is no such environment, E61 it is not installed, or its lock has
             changed since.
     """
-    folder = root() / name
-    python = _python(folder)
-    mark = folder / _MARK
-    if mark.is_file() and python.exists() and mark.read_text(encoding="utf-8") == _digest(name):
+    folder, wanted = root() / name, _digest(name)
+    python, mark = _python(folder), folder / _MARK
+    if mark.is_file() and python.exists() and mark.read_text(encoding="utf-8") == wanted:
         return python
     state = "its lock has changed since it was installed" if mark.is_file() else "not installed"
     raise DeliveryError(

@@ -273,11 +273,16 @@ def simulate(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    target: Annotated[
+        str | None, typer.Option(help="Look at what this target needs instead.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say what is missing on this machine."""
     from firnline.cli.doctor import examine
 
-    examine(as_json=as_json)
+    examine(target, as_json=as_json)
 
 
 @app.command()

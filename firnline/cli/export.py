@@ -21,11 +21,9 @@ def export_ensemble(ensemble: str, targets: list[str] | None, *, as_json: bool) 
     """Export an ensemble's candidate for targets; exit 1 when one is refused."""
 
     def work(path: str | None) -> dict[str, Any]:
-        from firnline.workload import locate
-        from flows.targets import export_target
+        from flows.targets import export_targets
 
-        wanted = targets or locate(ensemble, wiring.settings().project).manifest.release.targets
-        return {"targets": [export_target(ensemble, target, path) for target in wanted]}
+        return export_targets(ensemble, targets, path)
 
     document = flow_job(ensemble, None, work, as_json=as_json)
     _show(document["targets"], as_json=as_json)

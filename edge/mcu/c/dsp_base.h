@@ -23,16 +23,23 @@
 #error "these kernels are for Cortex-M4, M7 and M33 with the DSP extension"
 #endif
 
+/* Functions in assembler take their parameters in registers. The GNU compiler is told to leave
+ * these alone: not to drop parameters it sees no use of, nor, when it does not optimise, to store
+ * them on a stack frame that does not exist. */
+#if defined(__clang__)
 #define FIRNLINE_DSP_NAKED static __attribute__((naked, noinline, unused))
+#else
+#define FIRNLINE_DSP_NAKED static __attribute__((naked, noinline, noipa, unused, optimize("O2")))
+#endif
 
 /* Around functions in assembler, which the GNU compiler does not see use their parameters. */
 #define FIRNLINE_DSP_BEGIN                                                                         \
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wunused-parameter\"")
 #define FIRNLINE_DSP_END _Pragma("GCC diagnostic pop")
 
-/* One shift for all channels: clip to int8 of (hi32(acc * multiplier) + add) >> shift, where add is
- * half of a result's unit plus the zero point; `a` for rows A, `b` for rows B with 256 * acc. The
- * assembler below reads the members by their places. */
+/* One shift for all channels: (hi32(acc * multiplier) + add) >> shift, clipped to int8, where `add`
+ * is half a unit of the result plus the zero point. Rows B have 256 * acc, and values of their own.
+ * The assembler reads the members by their places. */
 typedef struct {
     uint32_t x_bytes; /* of x as int16, for one position */
     int32_t add_a;

@@ -63,7 +63,7 @@ FIRNLINE_DSP_NAKED void firnline_dsp_conv_rows(const firnline_dsp_finish *finish
             "mov r5, r3\n"
             "ldr.w pc, [sp, #36]\n"
             "2:\n"
-            ".rept 8\n"
+            ".rept 16\n"
             "ldmia.w r0!, {r10, r11, r12, lr}\n" FIRNLINE_DSP_CONV_HALF("r10", "r11")
                 FIRNLINE_DSP_CONV_HALF("r12", "lr")
             ".endr\n"
@@ -139,17 +139,18 @@ FIRNLINE_INLINE void firnline_dsp_conv_pair(const firnline_dsp_conv *layer, cons
 
 /* The scratch memory begins with two windows as int16, each a multiple of 16 long. */
 FIRNLINE_KERNEL void firnline_dsp_conv_int8(const firnline_dsp_conv *layer, const int8_t *x,
-                                            int8_t *y, int8_t *scratch)
+                                            int8_t *y, void *scratch)
 {
     const firnline_dsp_view *const view = &layer->view;
     const uint32_t stride = (layer->columns + 15u) & ~(uint32_t)15u;
     const uint32_t outs = layer->rows * view->groups;
     const uint32_t words = ((layer->rows + 1u) / 2u) * layer->group_words;
-    int16_t *const wide = (int16_t *)(void *)scratch;
-    int8_t *const gathered = &scratch[layer->gathered];
+    int16_t *const wide = (int16_t *)scratch;
+    int8_t *const gathered = &((int8_t *)scratch)[layer->gathered];
+    int8_t *const spare = &((int8_t *)scratch)[layer->spare];
     for (uint32_t place = 0u; place < view->places; place += 2u) {
         const uint32_t both = ((place + 1u) < view->places) ? 1u : 0u;
-        int8_t *other = (both != 0u) ? &y[outs] : &scratch[layer->spare];
+        int8_t *other = (both != 0u) ? &y[outs] : spare;
         for (uint32_t group = 0u; group < view->groups; group++) {
             const int8_t *const p = firnline_dsp_window(view, x, place, group, gathered);
             const int8_t *const q =

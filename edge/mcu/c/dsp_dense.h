@@ -1,9 +1,9 @@
 /*
  * Dense layer for Cortex-M4, M7 and M33: 27 instructions for 4 rows of 8 columns, 0.84 a product.
  *
- * All fourteen registers are in use: 4 sums, 4 words of x, 4 of weights, 2 pointers; what a group of
- * four rows needs besides lies on the stack, where one LDM fetches it. The loop is unrolled 16 times
- * and entered in its middle when the columns are not a multiple of 128.
+ * All fourteen registers are in use: 4 sums, 4 words of x, 4 of weights, 2 pointers. What a group
+ * of four rows needs besides lies on the stack, where one LDM fetches it. The loop is unrolled 16
+ * times, and entered in its middle when the columns are not a multiple of 128.
  */
 #ifndef DSP_DENSE_H
 #define DSP_DENSE_H
@@ -91,10 +91,11 @@ FIRNLINE_DSP_NAKED void firnline_dsp_dense_rows(const firnline_dsp_finish *finis
 }
 FIRNLINE_DSP_END
 
-/* `wide` holds the columns as int16, up to a multiple of 16. */
+/* The scratch memory holds the columns as int16, up to a multiple of 16. */
 FIRNLINE_KERNEL void firnline_dsp_dense_int8(const firnline_dsp_dense *layer, const int8_t *x,
-                                             int8_t *y, int16_t *wide)
+                                             int8_t *y, void *scratch)
 {
+    int16_t *const wide = (int16_t *)scratch;
     const uint32_t groups = layer->rows / 4u;
     const uint32_t left = layer->rows % 4u;
     const uint32_t columns = ((layer->finish.x_bytes / 2u) + 15u) & ~(uint32_t)15u;

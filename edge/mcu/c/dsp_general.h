@@ -13,10 +13,10 @@
 #include "firnline_requant.h"
 
 typedef struct {
-    const uint32_t *stream; /* for every 4 rows: 4 words of bias, 8 of weights for every 8 columns */
-    uint32_t rows;    /* of one group of a convolution */
-    uint32_t columns; /* filled up to a multiple of 8 */
-    uint32_t part;    /* columns of one part: a multiple of 8 */
+    const uint32_t *stream; /* for every 4 rows 4 words of bias, and 8 for every 8 columns */
+    uint32_t rows;          /* of one group of a convolution */
+    uint32_t columns;       /* filled up to a multiple of 8 */
+    uint32_t part;          /* columns of one part: a multiple of 8 */
 } firnline_dsp_general;
 
 /* Adds four rows' products with `columns` columns to acc; where the stream goes on. */
@@ -108,8 +108,9 @@ FIRNLINE_INLINE void firnline_dsp_general_widen(const firnline_dsp_general *laye
 
 FIRNLINE_KERNEL void firnline_dsp_general_dense(const firnline_dsp_general *layer,
                                                 const firnline_requant *how, const int8_t *x,
-                                                int8_t *y, int16_t *wide)
+                                                int8_t *y, void *scratch)
 {
+    int16_t *const wide = (int16_t *)scratch;
     firnline_dsp_general_widen(layer, x, wide);
     (void)firnline_dsp_general_rows(layer, how, layer->stream, 0u, wide, y);
 }
@@ -117,8 +118,9 @@ FIRNLINE_KERNEL void firnline_dsp_general_dense(const firnline_dsp_general *laye
 /* The result stays float: float(acc) * scale[n]. */
 FIRNLINE_KERNEL void firnline_dsp_general_float(const firnline_dsp_general *layer,
                                                 const float *scale, const int8_t *x, float *y,
-                                                int16_t *wide)
+                                                void *scratch)
 {
+    int16_t *const wide = (int16_t *)scratch;
     const uint32_t *stream = layer->stream;
     firnline_dsp_general_widen(layer, x, wide);
     for (uint32_t row = 0u; row < layer->rows; row += 4u) {
@@ -132,14 +134,15 @@ FIRNLINE_KERNEL void firnline_dsp_general_float(const firnline_dsp_general *laye
     }
 }
 
-/* scratch: a window as int16, and one as int8, each a multiple of 16 long. */
+/* The scratch memory holds a window as int16 and as int8, each a multiple of 16 long. */
 FIRNLINE_KERNEL void firnline_dsp_general_conv(const firnline_dsp_general *layer,
                                                const firnline_dsp_view *view,
                                                const firnline_requant *how, const int8_t *x,
-                                               int8_t *y, int8_t *scratch)
+                                               int8_t *y, void *scratch)
 {
-    int16_t *const wide = (int16_t *)(void *)scratch;
-    int8_t *const gathered = &scratch[2u * ((layer->columns + 15u) & ~(uint32_t)15u)];
+    const uint32_t filled = (layer->columns + 15u) & ~(uint32_t)15u;
+    int16_t *const wide = (int16_t *)scratch;
+    int8_t *const gathered = &((int8_t *)scratch)[2u * filled];
     for (uint32_t place = 0u; place < view->places; place++) {
         const uint32_t *stream = layer->stream;
         for (uint32_t group = 0u; group < view->groups; group++) {

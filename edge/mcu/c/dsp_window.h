@@ -10,7 +10,7 @@ typedef struct {
     uint32_t places;   /* of the output: height * width */
     uint32_t groups;   /* of the convolution */
     uint32_t depth;    /* channels of one group */
-    uint32_t columns;  /* of a window as the rows of weights read it, filled up to a multiple of 8 */
+    uint32_t columns;  /* of a window as rows of weights read it, filled up to a multiple of 8 */
     uint32_t in_bytes; /* of the image that may be read, filled up to a multiple of 16 */
     int32_t zero;      /* of the image: what the padding counts as */
     uint32_t joined;   /* 1: the taps of a kernel's row lie side by side */

@@ -8,7 +8,8 @@
  *     back  += reversed * x        d.x + (c.x << 8) + (b.x << 16) + (a.x << 24)
  *     upper += (word >> 16) * x    c.x + (d.x << 8)
  *
- * The low byte of each sum is bare in one of them, which bares the next byte of another. 35 instructions for 16 products, loads included.
+ * The low byte of each sum is bare in one of them, which bares the next byte of another: that is
+ * FIRNLINE_M0_SPLIT. 35 instructions for 16 products, loads included.
  */
 #ifndef M0_DOT8_H
 #define M0_DOT8_H
@@ -21,12 +22,6 @@
 
 #define FIRNLINE_SMALL_ANYWHERE 0
 typedef uint32_t firnline_small_word __attribute__((may_alias));
-
-/* What makes a result of a sum that is 2^23 too great. */
-typedef struct {
-    int32_t bias; /* less 2^23, with what the zero point and the 128s make in it */
-    int32_t multiplier;
-} firnline_small_finish;
 
 typedef struct {
     uint32_t whole;
@@ -44,13 +39,19 @@ typedef struct {
     const uint32_t *weights; /* moves on with every block */
     const uint8_t *x;
     const uint8_t *end;
-    const firnline_small_finish *next; /* NULL: one block's sums go to `sums` */
+    const int32_t *next; /* of a layer's `finish`; NULL: one block's sums go to `sums` */
     int8_t *y;
     int32_t add;
     uint32_t shift;
-    const firnline_small_finish *last;
+    const int32_t *last;
     uint32_t *sums;
 } firnline_small_run;
+
+/* Does not compile where the assembler would read other members. */
+typedef char firnline_m0_places[((offsetof(firnline_small_run, weights) == 24u)
+                               && (offsetof(firnline_small_run, sums) == 56u))
+                                  ? 1
+                                  : -1] __attribute__((unused));
 
 FIRNLINE_INLINE void firnline_small_begin(firnline_small_start *start, uint32_t value)
 {

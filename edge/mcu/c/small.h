@@ -31,9 +31,10 @@
 
 typedef struct {
     const uint32_t *weights; /* [blocks][columns][2]: bytes 128 + weight; 0 where there is none */
-    const firnline_small_finish *finish; /* [channels] */
-    int32_t add;                         /* half a unit of the result plus the zero point */
-    uint32_t shift;                      /* of the product's upper word, after `add` */
+    const int32_t *finish;   /* [channels][2]: bias, with zero point, 128s and 2^23 folded in, and
+                              * multiplier */
+    int32_t add;             /* half a unit of the result plus the zero point */
+    uint32_t shift;          /* of the product's upper word, after `add` */
     int32_t low;
     int32_t high;
     uint32_t channels;
@@ -111,7 +112,7 @@ FIRNLINE_INLINE void firnline_small_in_place(const firnline_small *layer, const 
     run.x = x;
     run.end = &x[layer->columns];
     run.next = layer->finish;
-    run.last = &layer->finish[layer->in_place];
+    run.last = &layer->finish[2u * layer->in_place];
     run.y = y;
     run.add = layer->add;
     run.shift = layer->shift;
@@ -140,14 +141,14 @@ FIRNLINE_INLINE void firnline_small_place(const firnline_small *layer, const fir
         uint32_t sums[FIRNLINE_SMALL_BLOCK];
         firnline_small_sums(layer, &layer->weights[(n / 4u) * layer->columns], x, sums);
         for (uint32_t i = 0u; (i < FIRNLINE_SMALL_BLOCK) && ((n + i) < layer->channels); i++) {
-            const firnline_small_finish *const finish = &layer->finish[n + i];
-            const int32_t acc = (int32_t)(sums[i] + offset + (uint32_t)finish->bias);
+            const int32_t *const finish = &layer->finish[2u * (n + i)];
+            const int32_t acc = (int32_t)(sums[i] + offset + (uint32_t)finish[0]);
             if (scale != NULL) {
                 floats[n + i] = (float)acc * scale[n + i];
             } else if (how != NULL) {
                 y[n + i] = firnline_requantise(how, acc, n + i);
             } else {
-                int32_t result = firnline_small_high(acc, finish->multiplier) + layer->add;
+                int32_t result = firnline_small_high(acc, finish[1]) + layer->add;
                 result >>= layer->shift;
                 result = (result > layer->low) ? result : layer->low;
                 result = (result < layer->high) ? result : layer->high;
@@ -158,8 +159,9 @@ FIRNLINE_INLINE void firnline_small_place(const firnline_small *layer, const fir
 }
 
 /* Inputs [rows][count] to int8, with one shift for all channels. */
-FIRNLINE_KERNEL void firnline_small_dense(const firnline_small *layer, uint32_t rows, uint32_t count,
-                                          const int8_t *x, int8_t *y, uint8_t *shifted)
+FIRNLINE_KERNEL void firnline_small_dense(const firnline_small *layer, uint32_t rows,
+                                          uint32_t count, const int8_t *x, int8_t *y,
+                                          uint8_t *shifted)
 {
     for (uint32_t row = 0u; row < rows; row++) {
         const uint32_t total = firnline_small_shift(&x[row * count], shifted, count);

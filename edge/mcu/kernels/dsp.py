@@ -19,7 +19,7 @@ from edge.mcu.kernels.dsp_view import View
 from edge.program import Conv, Dense, Int8s, bounds
 
 DENSE_ROWS, DENSE_LOOP = 4, Loop(unrolled=16, step_bytes=27 * 4)
-CONV_ROWS, CONV_LOOP = 2, Loop(unrolled=8, step_bytes=23 * 4)
+CONV_ROWS, CONV_LOOP = 2, Loop(unrolled=16, step_bytes=23 * 4)
 DEPTHWISE_CHANNELS, DEPTHWISE_LOOP = 4, Loop(unrolled=16, step_bytes=9 * 4)
 """Rows or channels at a time, and the unrolled loop over columns or taps."""
 

@@ -63,10 +63,10 @@ def folded(weights: Int8s, bias: NDArray[np.int32], zero: int) -> NDArray[np.int
 
 
 def part(weights: Int8s) -> int:
-    """Columns to take at a time so that no row's sum can pass `MOST_SUM`: a multiple of `STEP`.
+    """Columns to take at a time so that no row B's sum can pass `MOST_SUM`: a multiple of `STEP`.
 
     Args:
-        weights: [rows, columns]; all but every second row could pass it, as their pairs allow.
+        weights: [rows, columns], rows A and B in turn.
     """
     columns = filled(weights.shape[1], STEP)
     whole = np.zeros((len(weights), columns), np.int64)

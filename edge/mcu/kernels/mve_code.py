@@ -16,7 +16,7 @@ Weights, biases and multipliers are one stream in the order in which they are re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edge.mcu.kernels.mve_layout import CHUNK, Finish
+from edge.mcu.kernels.mve_layout import CHUNK, Finish, assembly
 
 SUMS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")
 """Registers that VMLADAVA can add to, in the order of LDM."""
@@ -119,29 +119,25 @@ def _registers(shape: Shape) -> _Registers:
 def kernel(shape: Shape) -> str:
     """The C function of a shape, between guards: several layers may ask for it."""
     lines = _single(shape) if shape.places == 1 else _pairs(shape)
-    text = "\n".join(f'        "{line}\\n"' for line in lines)
-    guard = shape.name.upper()
-    parameters = _DENSE if shape.places == 1 else _RUN
-    return (
-        f"#ifndef {guard}\n#define {guard}\n{_comment(shape)}"
-        f"FIRNLINE_MVE_NAKED static void {shape.name}({parameters})\n"
-        f"{{\n    __asm__ volatile(\n{text}\n    );\n}}\n#endif\n"
-    )
+    parameters = _DENSE if shape.places == 1 else ("firnline_mve_run *run",)
+    return assembly(shape.name, _comment(shape), parameters, lines)
 
 
-_UNUSED = "FIRNLINE_MVE_UNUSED"
 _DENSE = (
-    f"const int8_t *x {_UNUSED}, void *y {_UNUSED},\n    const uint32_t *stream {_UNUSED}, "
-    f"int32_t rows {_UNUSED},\n    int32_t shift {_UNUSED}, int32_t zero {_UNUSED}"
+    "const int8_t *x",
+    "void *y",
+    "const uint32_t *stream",
+    "int32_t rows",
+    "int32_t shift",
+    "int32_t zero",
 )
-_RUN = f"firnline_mve_run *run {_UNUSED}"
 
 
 def _comment(shape: Shape) -> str:
     places = "one place" if shape.places == 1 else "two places"
     return (
-        f"/* {shape.rows} rows of weights at a time, {shape.chunks} chunks of 16 columns, "
-        f"{places}; the first {shape.kept} of x\n * kept in registers. */\n"
+        f"{shape.rows} rows of weights at a time, {shape.chunks} chunks of 16 columns, {places};\n"
+        f" * the first {shape.kept} chunks of x stay in registers."
     )
 
 

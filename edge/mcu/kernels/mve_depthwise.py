@@ -17,6 +17,7 @@ from edge.mcu.kernels.mve_layout import (
     CHUNK,
     Finish,
     Output,
+    assembly,
     columns,
     described,
     reach,
@@ -33,7 +34,9 @@ _LANES = np.array([[0, 4, 8, 12], [2, 6, 10, 14], [1, 5, 9, 13], [3, 7, 11, 15]]
 
 
 def emit(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
-    """C for a convolution with one group for every channel, or None for very large windows.
+    """C for a convolution with one group for every channel.
+
+    None for very large windows, and for a weight of -128, two products of which pass 16 bits.
 
     Args:
         prefix: What the names of its constants begin with.
@@ -42,7 +45,7 @@ def emit(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
         y: Its result.
     """
     channels, height, width, _ = layer.weights.shape
-    if height * width > MOST_TAPS:
+    if height * width > MOST_TAPS or int(layer.weights.min()) < -127:
         return None
     image, made = x.value.shape, y.value.shape
     sizes = (image[0], image[1], image[2]), (made[0], made[1], made[2])
@@ -97,15 +100,8 @@ class _Code:
 
     def function(self) -> str:
         """The C function, between guards: several layers may ask for it."""
-        text = "\n".join(f'        "{line}\\n"' for line in self._lines())
-        guard = self.name.upper()
-        return (
-            f"#ifndef {guard}\n#define {guard}\n"
-            f"/* A window of {self.height} by {self.width} taps, 16 channels at a time. */\n"
-            f"FIRNLINE_MVE_NAKED static void {self.name}(\n"
-            "    const firnline_mve_taps *run FIRNLINE_MVE_UNUSED)\n"
-            f"{{\n    __asm__ volatile(\n{text}\n    );\n}}\n#endif\n"
-        )
+        comment = f"A window of {self.height} by {self.width} taps, 16 channels at a time."
+        return assembly(self.name, comment, ("const firnline_mve_taps *run",), self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield from ("push {r4-r11, lr}", "vpush {d8-d15}")

@@ -1,6 +1,6 @@
 """What the Helium kernels share: how sums become outputs, and how a convolution is described."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -149,3 +149,22 @@ def described(
         "zero": str(zero),
     }
     return record("firnline_mve_layer", f"{prefix}_layer", fields)
+
+
+def assembly(name: str, comment: str, parameters: Sequence[str], lines: Iterable[str]) -> str:
+    """A C function that is assembly alone, between guards: several layers may ask for it.
+
+    Args:
+        name: Of the function.
+        comment: What stands above it.
+        parameters: As C declares them.
+        lines: Instructions and labels.
+    """
+    text = "\n".join(f'        "{line}\\n"' for line in lines)
+    declared = ",\n    ".join(f"{parameter} FIRNLINE_MVE_UNUSED" for parameter in parameters)
+    guard = name.upper()
+    return (
+        f"#ifndef {guard}\n#define {guard}\n/* {comment} */\n"
+        f"FIRNLINE_MVE_NAKED static void {name}(\n    {declared})\n"
+        f"{{\n    __asm__ volatile(\n{text}\n    );\n}}\n#endif\n"
+    )

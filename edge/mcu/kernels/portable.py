@@ -68,7 +68,7 @@ class Portable:
 def folded_bias(layer: Dense, zero: int) -> Int32s:
     """The bias less the part of every sum that the input's zero point makes: int32 [N]."""
     sums = layer.weights.astype(np.int64).sum(1)
-    return (layer.bias.astype(np.int64) - zero * sums).astype(np.int32)
+    return np.asarray(layer.bias.astype(np.int64) - zero * sums, np.int32)
 
 
 KERNELS = Portable()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.mcu.emit_requant import emit as emit_requant
 from edge.mcu.emit_shape import leading, window
-from edge.mcu.emit_text import array, number, record, rows
+from edge.mcu.emit_text import array, record
 from edge.mcu.kernels import ALIGNMENT, Emitted, Operand
 from edge.program import Conv, Dense, Int32s, Requant
 
@@ -24,6 +24,7 @@ SUM_BITS = 24
 MIDDLE = 2 ** (SUM_BITS - 1)
 """What sums begin with where results are made in place."""
 
+_POINTER_BYTES = 4
 _SHIFTS = range(33, 55)
 """With these, the zero point fits before the shift."""
 
@@ -55,13 +56,14 @@ class Small:
         return Emitted(data, call, (self.header, "small.h"), _scratch(layer))
 
     def conv(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
-        """A convolution of one group."""
+        """A convolution of one group, or a depthwise one that makes a channel of each channel."""
+        channels = x.value.shape[-1]
+        if layer.groups == channels == len(layer.weights) and channels > 1:
+            return self._depthwise(prefix, layer, x, y)
         if layer.groups != 1:
             return None
         data = _layer(prefix, layer, x.value.zero)
-        kernel, hung = layer.weights.shape[1:3], (layer.stride, layer.dilation, layer.pad)
-        made = window(x.value.shape, y.value.shape, kernel, *hung)
-        data += f"static const firnline_window {prefix}_window =\n    {made};\n"
+        data += f"static const firnline_window {prefix}_window =\n    {_window(layer, x, y)};\n"
         places = f"&{prefix}_window, {x.value.zero}, {x.expression}, {y.expression}"
         if uniform(layer.requant) is None:
             defined, how = emit_requant(prefix, layer.requant)
@@ -70,6 +72,26 @@ class Small:
         else:
             call = f"firnline_small_conv(&{prefix}_layer, {places}, (uint8_t *)scratch);"
         return Emitted(data, call, (self.header, "small_conv.h"), _scratch(layer))
+
+    def _depthwise(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
+        found = uniform(layer.requant)
+        if found is None:
+            return None
+        multiplier, _ = found
+        taps = layer.weights.reshape(len(layer.weights), -1)
+        bias = layer.bias.astype(np.int64) - x.value.zero * taps.astype(np.int64).sum(1)
+        fields = {"weights": f"{prefix}_weights", "finish": f"{prefix}_finish"}
+        fields |= _uniform_fields(layer.requant)
+        fields |= {"zero": str(x.value.zero), "window": _window(layer, x, y)}
+        data = array(f"{prefix}_weights", taps.T)
+        data += array(f"{prefix}_finish", _finish(bias, multiplier))
+        data += record("firnline_small_depthwise", f"{prefix}_layer", fields)
+        pointers = _padded(_POINTER_BYTES * taps.shape[1])
+        working = f"(const int8_t **)scratch, &((int8_t *)scratch)[{pointers}]"
+        places = f"{x.expression}, {y.expression}, {working}"
+        call = f"firnline_small_depthwise_int8(&{prefix}_layer, {places});"
+        size = pointers + _padded(len(taps))
+        return Emitted(data, call, (self.header, "small_depthwise.h"), size)
 
 
 def uniform(requant: Requant) -> tuple[NDArray[np.int32], int] | None:
@@ -97,14 +119,14 @@ def part(moved: NDArray[np.uint8]) -> int:
     Args:
         moved: uint8 [channels, columns], 128 + weights; columns are even.
     """
-    count = moved.shape[1]
-    for parts in range(1, count + 1):
-        length = -(-count // (2 * parts)) * 2
-        begins = np.arange(0, count, length)
-        sums = np.add.reduceat(moved.astype(np.int64), begins, axis=1)
-        if 255 * int(sums.max()) < 2**SUM_BITS:
-            return length
-    raise AssertionError("two columns are below 2**24 whatever they hold")
+    columns: int = moved.shape[1]
+    length, pairs, sums = columns, columns // 2, moved.astype(np.int64)
+    for parts in range(1, pairs + 1):
+        length = -(-pairs // parts) * 2
+        begins = np.arange(0, columns, length)
+        if 255 * int(np.add.reduceat(sums, begins, axis=1).max()) < 2**SUM_BITS:
+            break
+    return length
 
 
 def moved_weights(layer: Dense | Conv) -> NDArray[np.uint8]:
@@ -123,43 +145,65 @@ def packed(moved: NDArray[np.uint8]) -> NDArray[np.uint32]:
 def in_place(layer: Dense | Conv) -> int:
     """How many channels the kernels requantise in place: all whole blocks, or none.
 
-    Sums begin at 2**23 and hold weights times inputs of 0 to 255; they must end within 24 bits.
+    Sums begin at 2**23 and hold weights times inputs of 0 to 255; they must end within 24 bits, and
+    128 times the sum of all inputs within 32.
     """
     weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
-    most = max(int(np.maximum(weights, 0).sum(1).max()), int(np.maximum(-weights, 0).sum(1).max()))
-    if layer.requant is None or uniform(layer.requant) is None or 255 * most >= MIDDLE:
+    above, below = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
+    most = int(np.maximum(above, below).max())
+    within = 255 * most < MIDDLE and 128 * 255 * weights.shape[1] < 2**31
+    if layer.requant is None or uniform(layer.requant) is None or not within:
         return 0
-    return len(weights) // BLOCK * BLOCK
+    return BLOCK * (len(weights) // BLOCK)
 
 
 def _layer(prefix: str, layer: Dense | Conv, zero: int) -> str:
     """The `firnline_small` called `<prefix>_layer`, and its arrays."""
     moved = moved_weights(layer)
-    weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
-    bias = layer.bias.astype(np.int64) - (128 + zero) * weights.sum(1) - MIDDLE
-    finish = np.zeros((len(weights), 2), np.int32)
-    finish[:, 0] = bias.astype(np.uint32).view(np.int32)  # the kernels count modulo 2**32
-    fields = {"weights": f"{prefix}_weights", "finish": f"{prefix}_finish"}
+    sums = layer.weights.reshape(len(layer.weights), -1).astype(np.int64).sum(1)
+    bias = layer.bias.astype(np.int64) - (128 + zero) * sums - MIDDLE
     found = None if layer.requant is None else uniform(layer.requant)
-    if layer.requant is not None and found is not None:
-        finish[:, 1], shift = found
-        fields["add"] = str(2 ** (shift - 33) + layer.requant.zero * 2 ** (shift - 32))
-        fields["shift"] = f"{shift - 32}u"
-        fields["low"], fields["high"] = str(layer.requant.low), str(layer.requant.high)
-    fields["channels"] = f"{len(weights)}u"
+    multiplier = np.zeros(1, np.int32) if found is None else found[0]
+    fields = {"weights": f"{prefix}_weights", "finish": f"{prefix}_finish"}
+    if layer.requant is not None:
+        fields |= _uniform_fields(layer.requant)
+    fields["channels"] = f"{len(sums)}u"
     fields["in_place"] = f"{in_place(layer)}u"
     fields["columns"] = f"{moved.shape[1]}u"
     fields["part"] = f"{part(moved)}u"
-    data = array(f"{prefix}_weights", packed(moved)) + _pairs(f"{prefix}_finish", finish)
+    data = array(f"{prefix}_weights", packed(moved))
+    data += array(f"{prefix}_finish", _finish(bias, multiplier))
     return data + record("firnline_small", f"{prefix}_layer", fields)
 
 
-def _pairs(name: str, finish: Int32s) -> str:
-    literals = [f"{{{number(bias)}, {number(multiplier)}}}" for bias, multiplier in finish]
-    kind = f"static const firnline_small_finish {name}[{len(finish)}] FIRNLINE_ALIGNED"
-    return f"{kind} = {{\n{rows(literals)}\n}};\n"
+def _uniform_fields(requant: Requant) -> dict[str, str]:
+    """What requantises all channels alike; nothing where `uniform` finds nothing."""
+    found = uniform(requant)
+    if found is None:
+        return {}
+    shift = found[1]
+    return {
+        "add": str(2 ** (shift - 33) + requant.zero * 2 ** (shift - 32)),
+        "shift": f"{shift - 32}u",
+        "low": str(requant.low),
+        "high": str(requant.high),
+    }
+
+
+def _finish(bias: NDArray[np.int64], multiplier: Int32s) -> Int32s:
+    """Bias and multiplier of every channel, [channels, 2]; the kernels add modulo 2**32."""
+    wrapped = bias.astype(np.uint32).view(np.int32)
+    return np.stack([wrapped, np.broadcast_to(multiplier, len(bias))], axis=1)
+
+
+def _window(layer: Conv, x: Operand, y: Operand) -> str:
+    kernel, hung = layer.weights.shape[1:3], (layer.stride, layer.dilation, layer.pad)
+    return window(x.value.shape, y.value.shape, kernel, *hung)
 
 
 def _scratch(layer: Dense | Conv) -> int:
-    columns = layer.weights[0].size
-    return -(-columns // ALIGNMENT) * ALIGNMENT
+    return _padded(layer.weights[0].size)
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

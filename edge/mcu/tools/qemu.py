@@ -17,6 +17,8 @@ from firnline.errors import DeliveryError
 SECONDS = 600
 _SHIFT = 6  # QEMU's clock moves 2**6 ns an instruction
 _LOST = _OVERFLOWED = 0xFFFFFFFF  # the clock went round; the stack met its end
+_SHOWN = 400
+_LOCKUP = "Lockup"
 _EXITS = {2: "it faulted", 3: "inputs and outputs do not fit its RAM"}
 
 
@@ -26,8 +28,8 @@ def run_qemu(image: Image, rows: NDArray[np.uint8], *, plugin: bool | None = Non
     Args:
         image: What to run.
         rows: uint8 [rows, in_bytes].
-        plugin: Count by a plugin of our own, exactly; else by the board's clock, to about two
-            instructions. By default a plugin where QEMU takes one.
+        plugin: Count by a plugin of our own, exactly; else by the board's clock, to about one
+            instruction. By default a plugin where QEMU takes one.
 
     Raises:
         DeliveryError: E42 when QEMU is not installed, E45 when the code faults, does not end, or
@@ -99,14 +101,8 @@ def _plugin_arguments(image: Image) -> tuple[str, ...]:
         f"aligned={1 if image.core.aligned == 'all' else 2}",
         *(f"mark={address:x}" for _, address in image.marks),
     ]
-    return (
-        "-plugin",
-        ",".join([str(library("counter")), *places]),
-        "-d",
-        "plugin",
-        "-D",
-        "counts.log",
-    )
+    path = str(library("counter")).replace(",", ",,")
+    return ("-plugin", ",".join([path, *places]), *("-d", "plugin", "-D", "counts.log"))
 
 
 def _execute(image: Image, arguments: tuple[str, ...], folder: Path) -> None:
@@ -124,7 +120,10 @@ def _execute(image: Image, arguments: tuple[str, ...], folder: Path) -> None:
         raise _fault(image, f"no end after {SECONDS} s") from error
     if done.returncode == 0 and (folder / "report.bin").exists():
         return
-    found = _EXITS.get(done.returncode) or f"{done.stderr.strip()} (exit code {done.returncode})"
+    told = done.stderr.strip()[:_SHOWN]
+    found = _EXITS.get(done.returncode) or f"{told} (exit code {done.returncode})"
+    if _LOCKUP in done.stderr:
+        found = "it faulted, and left no stack to tell where"
     if (folder / "fault.bin").exists():
         found += f" at {int.from_bytes((folder / 'fault.bin').read_bytes(), 'little'):#x}"
     raise _fault(image, found)

@@ -1,5 +1,7 @@
 """Programs that between them have every operation, and every way a value can lie in memory."""
 
+from functools import cache
+
 import numpy as np
 
 from edge.program import (
@@ -35,6 +37,7 @@ BINARY = ("add", "mul", "max", "min", "sub", "div")
 EXTREMES = np.repeat(np.array([[127], [-127], [0]], np.int8), 33, axis=1)
 
 
+@cache
 def dense():
     """Odd sizes, one column, one channel, several rows, extremes, clips, floats out."""
     b = Builder("dense", 1)
@@ -52,6 +55,7 @@ def dense():
     return b.program(one, inexact, full, real)
 
 
+@cache
 def conv():
     """Strides, dilations, paddings on every side, groups, channels that are not multiples of 4."""
     b = Builder("conv", 2)
@@ -66,6 +70,7 @@ def conv():
     return b.program(padded, dilated, groups, depthwise, twice, point)
 
 
+@cache
 def series():
     """Convolutions of a series and a dense layer on what they leave."""
     b = Builder("series", 3)
@@ -77,6 +82,7 @@ def series():
     return b.program(b.dense(h, 3, name="scores"))
 
 
+@cache
 def pools():
     """Both kinds, both counts, windows cut by every edge."""
     b = Builder("pools", 4)

@@ -2,8 +2,10 @@ import os
 
 import pytest
 
+from edge.npu.models import write
 from edge.toolchains import environment
 from firnline.errors import DeliveryError
+from tests.edge.npu.programs import autoencoder
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,10 @@ def tools():
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def known(tools):
+    """The autoencoder, and both files of it."""
+    program = autoencoder()
+    return program, write(program, "tosa"), write(program, "tflite")

@@ -5,7 +5,7 @@ from edge.npu.vela import compile_model
 from edge.npu.verdict import verdict
 from firnline.contracts.target import Npu
 from firnline.errors import DeliveryError
-from tests.edge.npu.programs import Build, autoencoder, series
+from tests.edge.npu.programs import Build, series
 
 U55 = Npu(
     accelerator="ethos-u55-128",
@@ -17,24 +17,23 @@ U85 = Npu(
 )
 
 
-def test_the_autoencoder_takes_velas_known_cycles_on_both_paths(tools):
-    program = autoencoder()
-    for form in ("tosa", "tflite"):
-        model = write(program, form)
+def test_the_autoencoder_takes_velas_known_cycles_on_both_paths(known):
+    program, *files = known
+    for model in files:
         found = compile_model(model, U55)
         assert found.npu_cycles == 40_929
-        # Random weights do not compress: the last layers wait 1 % longer for them.
+        # Random weights do not compress: the last layer waits 1 % longer for them.
         assert found.npu_cycles <= found.cycles <= 1.02 * found.npu_cycles
         assert found.sram_bytes == 768
         assert found.npu_share == 1.0
         assert found.cpu_operators == ()
         assert [layer.name for layer in found.layers] == [s.name for s in program.operations]
         assert sum(layer.macs for layer in found.layers) == program.macs == 264_192
-    assert compile_model(model, U85).cycles == 22_200
     judged = verdict(program, found, instructions=48_000)
     assert judged.gains is False
     assert judged.weight_bound == 1.0
     assert "gains nothing" in judged.text
+    assert compile_model(model, U85).cycles == 22_200
 
 
 def test_convolutions_gain(tools):
@@ -47,9 +46,8 @@ def test_convolutions_gain(tools):
 
 
 @pytest.mark.parametrize("field", ["system_config", "memory_mode"])
-def test_configurations_must_be_named(tools, field):
-    build = Build("one", 1)
-    model = write(build.program(build.dense(build.input((16,)), 8)), "tflite")
+def test_configurations_must_be_named(known, field):
+    *_, model = known
     with pytest.raises(DeliveryError, match=rf"E64.*{field} = 'internal-default'.*name one of"):
         compile_model(model, U55.model_copy(update={field: "internal-default"}))
 

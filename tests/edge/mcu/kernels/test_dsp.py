@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from edge import reference
 from edge.mcu.kernels import Operand
 from edge.mcu.kernels.dsp import KERNELS
-from edge.mcu.tools import CORES, build, run
+from edge.mcu.tools import CORES, Run, Toolchain, build, run
 from edge.program import Conv, Dense, Program, Requant, Value, bounds
 from edge.quantize.portable import integers, nudged
 
@@ -21,6 +22,8 @@ HEADERS = {
     for path in (Path(__file__).parents[4] / "edge/mcu/c").glob("*.h")
 }
 ROWS = 6
+
+Rows = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,29 @@ def _requant(layer: Dense | Conv, x_zero: int, zero: int, rng: np.random.Generat
 
 
 def _case(
-    layer: Dense | Conv, shape: tuple[int, ...], made: tuple[int, ...], **how: object
+    layer: Dense | Conv,
+    shape: tuple[int, ...],
+    made: tuple[int, ...],
+    header: str,
+    x_zero: int = 3,
+    zero: int = -5,
+    **changed: Any,
 ) -> Case:
-    header = str(how.pop("header", "dsp_dense.h" if isinstance(layer, Dense) else "dsp_conv.h"))
-    x_zero, zero = int(str(how.pop("x_zero", 3))), int(str(how.pop("zero", -5)))
-    rng = np.random.default_rng(len(layer.weights))
-    requant = replace(_requant(layer, x_zero, zero, rng), **how)  # type: ignore[arg-type]
-    x = Value("x", shape, "int8", 0.1, x_zero)
-    return Case(replace(layer, requant=requant), header, x, Value("y", made, "int8", 0.1, zero))
+    """A layer with a requantisation of its own, some of whose fields are changed."""
+    how = _requant(layer, x_zero, zero, np.random.default_rng(len(layer.weights)))
+    whole = replace(layer, requant=replace(how, **changed))
+    x, y = Value("x", shape, "int8", 0.1, x_zero), Value("y", made, "int8", 0.1, zero)
+    return Case(whole, header, x, y)
 
 
-def _dense(weights: NDArray[np.int8], rows: int = 1, **how: object) -> Case:
+def _dense(
+    weights: NDArray[np.int8], rows: int = 1, header: str = "dsp_dense.h", **how: Any
+) -> Case:
     channels, columns = weights.shape
     bias = np.random.default_rng(channels).integers(-9000, 9000, channels).astype(np.int32)
     layer = Dense("d", ("x",), "y", weights, bias, None)
     lead = () if rows == 1 else (rows,)
-    if rows > 1:
-        how = {"header": "dsp_conv.h", **how}
-    return _case(layer, (*lead, columns), (*lead, channels), **how)
+    return _case(layer, (*lead, columns), (*lead, channels), header, **how)
 
 
 def _conv(
@@ -77,7 +85,8 @@ def _conv(
     dilation: tuple[int, int] = (1, 1),
     pad: tuple[int, int, int, int] = (0, 0, 0, 0),
     groups: int = 1,
-    **how: object,
+    header: str = "dsp_conv.h",
+    **how: Any,
 ) -> Case:
     bias = np.random.default_rng(1).integers(-9000, 9000, len(weights)).astype(np.int32)
     none = Requant(*np.zeros((4, 1)), zero=0)
@@ -87,7 +96,7 @@ def _conv(
         + 1
         for axis, size in enumerate(weights.shape[1:3])
     ]
-    return _case(layer, image, (made[0], made[1], len(weights)), **how)
+    return _case(layer, image, (made[0], made[1], len(weights)), header, **how)
 
 
 def _fast(rng: np.random.Generator) -> list[Case]:
@@ -100,7 +109,7 @@ def _fast(rng: np.random.Generator) -> list[Case]:
         _dense(_weights(rng, 8, 40), x_zero=127, zero=-128),
         _dense(_weights(rng, 7, 24), low=-20, high=30),
         _dense(_weights(rng, 8, 24), low=5, high=127, zero=5),
-        _dense(_weights(rng, 6, 10), rows=5),
+        _dense(_weights(rng, 6, 10), rows=5, header="dsp_conv.h"),
     ]
     series = (1, 21, 6)
     cases += [
@@ -123,33 +132,61 @@ def _fast(rng: np.random.Generator) -> list[Case]:
 
 
 def _depthwise(rng: np.random.Generator) -> list[Case]:
-    own = {"header": "dsp_depthwise.h"}
     return [
-        _conv(_weights(rng, 8, 3, 3, 1), (5, 6, 8), pad=(1, 1, 1, 1), groups=8, **own),
         _conv(
-            _weights(rng, 7, 1, 5, 1), (1, 20, 7), stride=(1, 2), pad=(0, 2, 0, 2), groups=7, **own
+            _weights(rng, 8, 3, 3, 1),
+            (5, 6, 8),
+            pad=(1, 1, 1, 1),
+            groups=8,
+            header="dsp_depthwise.h",
         ),
-        _conv(_weights(rng, 5, 5, 4, 1), (9, 9, 5), dilation=(2, 2), groups=5, high=20, **own),
-        _conv(np.full((4, 2, 2, 1), -127, np.int8), (2, 2, 4), pad=(3, 0, 0, 3), groups=4, **own),
+        _conv(
+            _weights(rng, 7, 1, 5, 1),
+            (1, 20, 7),
+            stride=(1, 2),
+            pad=(0, 2, 0, 2),
+            groups=7,
+            header="dsp_depthwise.h",
+        ),
+        _conv(
+            _weights(rng, 5, 5, 4, 1),
+            (9, 9, 5),
+            dilation=(2, 2),
+            groups=5,
+            high=20,
+            header="dsp_depthwise.h",
+        ),
+        _conv(
+            np.full((4, 2, 2, 1), -127, np.int8),
+            (2, 2, 4),
+            pad=(3, 0, 0, 3),
+            groups=4,
+            header="dsp_depthwise.h",
+        ),
     ]
 
 
 def _general(rng: np.random.Generator) -> list[Case]:
     extreme = np.full((5, 2100), 127, np.int8)
     extreme[1::2] = -127
-    own = {"header": "dsp_general.h"}
     shifted = _dense(_weights(rng, 6, 33))
     spread = np.array([1, 100, 1, 3000, 7, 0.001])
     floats = replace(shifted.layer, requant=None, scale=np.geomspace(1e-3, 1, 6).astype(np.float32))
     return [
-        _dense(extreme, x_zero=-128, **own),
-        _dense(_weights(rng, 7, 2100, spread=200), x_zero=0, **own),
-        _conv(extreme[:, None, None, :], (1, 3, 2100), x_zero=-128, **own),
+        _dense(extreme, x_zero=-128, header="dsp_general.h"),
+        _dense(_weights(rng, 7, 2100, spread=200), x_zero=0, header="dsp_general.h"),
+        _conv(extreme[:, None, None, :], (1, 3, 2100), x_zero=-128, header="dsp_general.h"),
         _scaled(shifted, spread),
         _scaled(_conv(_weights(rng, 6, 1, 3, 3), (1, 8, 9), groups=3, pad=(0, 2, 0, 0)), spread),
-        _dense(_weights(rng, 5, 17), exact=np.array([False]), low=-100, high=90, **own),
+        _dense(
+            _weights(rng, 5, 17), exact=np.array([False]), low=-100, high=90, header="dsp_general.h"
+        ),
         _conv(
-            _weights(rng, 3, 2, 2, 3), (3, 4, 3), dilation=(1, 2), exact=np.array([False]), **own
+            _weights(rng, 3, 2, 2, 3),
+            (3, 4, 3),
+            dilation=(1, 2),
+            exact=np.array([False]),
+            header="dsp_general.h",
         ),
         Case(floats, "dsp_general.h", shifted.x, Value("y", (6,), "float32")),
     ]
@@ -171,8 +208,8 @@ def _padded(size: int) -> int:
     return -(-size // 16) * 16
 
 
-def _source(cases: Sequence[Case]) -> tuple[str, int, int]:
-    """One entry that computes every case, and bytes in and out."""
+def _source(cases: Sequence[Case]) -> tuple[str, int]:
+    """One entry that computes every case, and the bytes it reads."""
     data, calls, headers = [], [], []
     read = written = scratch = 0
     for place, case in enumerate(cases):
@@ -203,35 +240,53 @@ void firnline_entry(const void *rows, void *results)
 {chr(10).join(calls)}
 }}
 """
-    return text, read, written
+    return text, read
 
 
-def _differences(cases: Sequence[Case], core: str, toolchain: str, folder: Path) -> list[int]:
-    """Bytes of every case that are not the reference's."""
-    text, read, _ = _source(cases)
-    image = build(CORES[core], {"cases.c": text, **HEADERS}, folder, toolchain)  # type: ignore[arg-type]
+def _run(cases: Sequence[Case], core: str, toolchain: Toolchain, folder: Path) -> tuple[Run, Rows]:
+    text, read = _source(cases)
+    image = build(CORES[core], {"cases.c": text, **HEADERS}, folder, toolchain)
     rows = np.random.default_rng(7).integers(-128, 128, (ROWS, read)).astype(np.int8)
     rows[0], rows[1] = -128, 127
-    found = run(image, rows.view(np.uint8)).outputs
+    return run(image, rows.view(np.uint8)), rows
+
+
+def _differences(cases: Sequence[Case], found: Run, rows: Rows) -> list[int]:
+    """Bytes of every case that are not the reference's."""
     differ, start, end = [], 0, 0
     for case in cases:
         program = Program("p", ("x",), ("y",), {"x": case.x, "y": case.y}, (case.layer,))
         x = rows[:, start : start + case.x.bytes].reshape(ROWS, *case.x.shape)
         wanted = np.ascontiguousarray(reference.run(program, {"x": x})["y"])
-        got = found[:, end : end + case.y.bytes]
+        got = found.outputs[:, end : end + case.y.bytes]
         differ.append(int((wanted.reshape(ROWS, -1).view(np.uint8) != got).sum()))
         start, end = start + _padded(case.x.bytes), end + _padded(case.y.bytes)
     return differ
 
 
 @pytest.mark.parametrize("core, toolchain", [("cortex-m4", "zig"), ("cortex-m33", "gcc")])
-def test_every_byte_is_the_reference_s(core: str, toolchain: str, tmp_path: Path) -> None:
+def test_every_byte_is_the_reference_s(core: str, toolchain: Toolchain, tmp_path: Path) -> None:
     if toolchain == "gcc" and shutil.which(CORES[core].gcc) is None:
         pytest.skip("no GNU compiler for Arm")
     rng = np.random.default_rng(4)
     cases = _fast(rng) + _depthwise(rng) + _general(rng)
-    differ = _differences(cases, core, toolchain, tmp_path)
-    assert differ == [0] * len(cases)
+    found, rows = _run(cases, core, toolchain, tmp_path)
+    assert _differences(cases, found, rows) == [0] * len(cases)
+
+
+@pytest.mark.parametrize(
+    "shape, image, most",
+    [((128, 128), None, 0.93), ((32, 1, 5, 24), (1, 16, 24), 0.85)],
+    ids=["dense", "conv"],
+)
+def test_the_instructions_a_product_stay_few(
+    shape: tuple[int, ...], image: tuple[int, int, int] | None, most: float, tmp_path: Path
+) -> None:
+    weights = _weights(np.random.default_rng(0), *shape)
+    case = _dense(weights) if image is None else _conv(weights, image)
+    products = weights.size * case.y.size // len(weights)
+    found, _ = _run([case], "cortex-m7", "zig", tmp_path)
+    assert max(found.instructions) <= most * products
 
 
 def test_what_the_packing_cannot_hold_is_left_to_portable_c() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.mcu.kernels import ALIGNMENT, Operand
+from edge.mcu.kernels import ALIGNMENT, Operand, mve_layout
 from edge.mcu.kernels.mve import KERNELS
 from edge.mcu.tools import CORES, build, run
 from edge.program import Conv, Dense, Program, Requant, Value, bounds
@@ -29,18 +29,20 @@ def requant(random, layer, zero, finish, low, high):
     scale = random.uniform(0.3, 1.2, len(size)) * 60 / (1 + np.sqrt((size**2).sum(1)) * 74)
     if finish == "shifts":
         scale *= 2.0 ** -np.arange(len(size))
-    scale = np.float32(np.maximum(scale, 1e-7))
+    scale = np.float32(np.clip(scale, 1e-7, 0.2))
     made_zero = int(random.integers(-128, 128))
     # One channel at a time each has a shift of its own.
     parts = [[place] for place in range(len(size))] if finish == "shifts" else [range(len(size))]
-    exact = np.zeros(len(size), bool)
-    while not exact.all():
-        scale = np.where(exact, scale, np.nextafter(scale, np.float32(1)))
+    for _ in range(2000):
         made = [
             integers(scale[part], made_zero, least[part], most[part], low=low, high=high)
             for part in parts
         ]
         exact = np.concatenate([one.exact for one in made])
+        if exact.all():
+            break
+        scale = np.where(exact, scale, np.nextafter(scale, np.float32(1)))
+    assert exact.all()
     multiplier = np.concatenate([one.multiplier for one in made])
     shift = np.concatenate([one.shift for one in made])
     assert len(set(shift)) == 1 or finish == "shifts"
@@ -262,3 +264,27 @@ def test_what_is_left_to_portable_c():
     ):
         x, y = Operand("in", one.values["x"]), Operand("out", one.values["y"])
         assert KERNELS.conv("layer", one.operations[0], x, y) is None
+
+
+def test_nothing_is_read_past_the_end_of_a_buffer():
+    random, seen = np.random.default_rng(8), 0
+    for _ in range(300):
+        height, width, channels = (int(size) for size in random.integers(1, 9, 3))
+        kernel = tuple(int(random.integers(1, size + 1)) for size in (height, width))
+        stride = tuple(int(step) for step in random.integers(1, 4, 2))
+        pad = tuple(int(border) for border in random.integers(0, 3, 4))
+        one = conv(random, (height, width, channels), kernel, 1, stride=stride, pad=pad)
+        made = one.values["y"].shape
+        read = int(random.integers(1, 200))
+        image = (height, width, channels)
+        begin, end = mve_layout.columns(one.operations[0], image, made, read)
+        seen += end - begin
+        for out_y in range(made[0]):
+            y = out_y * stride[0] - pad[0]
+            if y < 0 or y + kernel[0] > height:
+                continue
+            for out_x in range(begin, end):
+                x = out_x * stride[1] - pad[1]
+                assert 0 <= x <= width - kernel[1]
+                assert (y * width + x) * channels + read <= padded(height * width * channels)
+    assert seen > 100

@@ -1,5 +1,6 @@
 """Real compilers and real emulators: one small model on every core."""
 
+import os
 import shutil
 
 import numpy as np
@@ -55,8 +56,10 @@ MARKS = """
 """
 FILES = {"model.c": MODEL, "parts/marks.h": MARKS}
 ROWS = np.random.default_rng(3).integers(0, 256, (9, COUNT), dtype=np.uint8)
+ON_CI = bool(os.environ.get("CI"))
 needs_arm_qemu = pytest.mark.skipif(
-    shutil.which("qemu-system-arm") is None, reason="QEMU for Arm is not installed"
+    shutil.which("qemu-system-arm") is None and not ON_CI,
+    reason="QEMU for Arm is not installed; setup.sh installs it",
 )
 
 
@@ -71,8 +74,8 @@ def expected():
 def runner_of(name):
     if CORES[name].unicorn:
         return "unicorn"
-    if shutil.which(CORES[name].qemu) is None:
-        pytest.skip(f"{CORES[name].qemu} is not installed")
+    if shutil.which(CORES[name].qemu) is None and not ON_CI:
+        pytest.skip(f"{CORES[name].qemu} is not installed; setup.sh installs it")
     return "qemu"
 
 
@@ -158,7 +161,10 @@ def test_blocks_count_as_single_instructions(name, tmp_path):
     assert len(steps) == board.watch.instructions > COUNT
 
 
-@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="arm gcc is not installed")
+@pytest.mark.skipif(
+    shutil.which("arm-none-eabi-gcc") is None and not ON_CI,
+    reason="arm gcc is not installed; setup.sh installs it",
+)
 @needs_arm_qemu
 def test_gcc_builds_too(tmp_path):
     for name in ("cortex-m0", "cortex-m55"):
@@ -214,7 +220,7 @@ def test_wrong_code_is_refused_in_qemu(tmp_path):
     )
     found = {"invalid": "it faulted at", "beyond its output": "beyond its output in row 0"}
     for place, (lines, told) in enumerate(
-        [*((WRONG[what], told) for what, told in found.items()), (deep, "fault|overflow")]
+        [*((WRONG[what], told) for what, told in found.items()), (deep, "left no stack|overflowed")]
     ):
         image = build(CORES["cortex-m3"], body(lines), tmp_path / str(place))
 

@@ -8,21 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.lower import floats
+from edge.lower import floats, sums
 from edge.lower.context import Context, once, refuse, scalar
 from edge.lower.graph import Node
-from edge.lower.requants import factors
 from edge.lower.symbols import (
     Coded,
     Elementwise,
-    Grid,
     Known,
     Pending,
     Real,
     Symbol,
     Weights,
 )
-from edge.program import Add, FloatKind, Floats
+from edge.program import FloatKind, Floats
 
 Function = Callable[[Floats], Floats]
 Attributes = Mapping[str, Any]
@@ -103,9 +101,6 @@ _NUMPY: dict[str, Callable[[Any, Any], Any]] = {
     "Max": np.maximum,
     "Min": np.minimum,
 }
-
-_IN_INT8 = ("Add", "Mul")
-"""What ONNX Runtime takes in integers between int8 values; all else in float32, as here."""
 
 
 def unary(context: Context, node: Node) -> Symbol:
@@ -191,8 +186,10 @@ def binary(context: Context, node: Node) -> Symbol:
         return _one_constant(context, node, symbols)
     if node.operator in _NUMPY and (both := _one_source(context, symbols, node)) is not None:
         return both
-    if all(isinstance(symbol, Coded) for symbol in symbols) and node.operator in _IN_INT8:
-        return _two_coded(context, node, [s for s in symbols if isinstance(s, Coded)])
+    if node.operator in sums.IN_INT8:
+        left, right = symbols
+        if isinstance(left, Coded) and isinstance(right, Coded):
+            return sums.of_two(context, node, left, right, lambda: _in_float(context, node))
     return _in_float(context, node)
 
 
@@ -213,10 +210,16 @@ def _one_constant(context: Context, node: Node, symbols: list[Symbol]) -> Symbol
         return floats.with_constant(context, source, kind, array, first, node)
 
     inner = context.elementwise(other)
+    if isinstance(constant, Weights) and isinstance(other, Coded) and node.operator in sums.IN_INT8:
+        source = other
+        return sums.of_constant(
+            context,
+            node,
+            (source, constant, first),
+            lambda: in_float(context.real(node, int(first))),
+        )
     if inner is None or array.size != 1 or node.operator not in _NUMPY:
         return in_float(context.builder.real(other, node.name))
-    if isinstance(constant, Weights) and node.operator in _IN_INT8:
-        return _not_in_int8(context, node, inner.source.shape, lambda: in_float(inner.real()))
     apply, number = _NUMPY[node.operator], np.float32(scalar(array))
 
     def function(reals: Floats) -> Floats:
@@ -246,66 +249,3 @@ def _one_source(context: Context, symbols: list[Symbol], node: Node) -> Elementw
         f"{kinds} {node.operator}",
         once(real),
     )
-
-
-def _two_coded(context: Context, node: Node, symbols: list[Coded]) -> Pending:
-    left, right = symbols
-    shape = np.broadcast_shapes(left.shape, right.shape)
-    real = once(lambda: _in_float(context, node))
-    if node.operator != "Add" or left.shape != right.shape:
-        return _not_in_int8(context, node, shape, real)
-
-    def coded(grid: Grid, low: int, high: int, made: str) -> Coded:
-        return _sum(context, node, left, right, grid, (low, high), made)
-
-    return Pending(shape, coded, real)
-
-
-def _not_in_int8(
-    context: Context, node: Node, shape: tuple[int, ...], real: Callable[[], Real]
-) -> Pending:
-    def coded(grid: Grid, low: int, high: int, made: str) -> Coded:
-        refuse(
-            node,
-            "between int8 values, with a quantised constant, broadcasting or two values",
-            "fold constants into the layer before, add values of one shape, or leave its result "
-            "in float",
-        )
-
-    return Pending(shape, coded, once(real))
-
-
-def _sum(
-    context: Context,
-    node: Node,
-    left: Coded,
-    right: Coded,
-    grid: Grid,
-    bounds: tuple[int, int],
-    wanted: str,
-) -> Coded:
-    """QLinearAdd: its factors and constant part are made as ONNX Runtime's AVX2 kernel does."""
-    builder = context.builder
-    one, other = context.grid(left), context.grid(right)
-    if one.unsigned or other.unsigned or grid.unsigned:
-        refuse(node, "uint8 values", "quantise activations to int8")
-    shape = builder.values[left.name].shape
-    order = np.argsort(left.places.ravel())
-    aligned = Coded(right.name, right.places.ravel()[order].reshape(shape))
-    second = builder.laid(aligned, shape)
-    scales = [np.float32(item.scale) / np.float32(grid.scale) for item in (one, other)]
-    part = np.float64(np.float32(scales[1] * np.float32(other.zero)))
-    fixed = np.float32(np.float32(grid.zero) - np.float32(np.float64(scales[0]) * one.zero + part))
-    numbers = float(scales[0]), float(scales[1]), float(fixed)
-    made = context.int8(wanted, shape, grid)
-    builder.add(
-        Add(
-            builder.name(node.name),
-            (left.name, second),
-            made,
-            *numbers,
-            *bounds,
-            factors(*numbers, *bounds),
-        )
-    )
-    return Coded(made, left.places)

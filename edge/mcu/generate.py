@@ -30,6 +30,9 @@ SOURCES = Path(__file__).parent / "c"
 CONSTANTS = "float_constants.h"
 """The header that is printed from `edge.reference.floats`."""
 
+LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+"""Of the kernels; what is generated from a model is its owner's."""
+
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 _REGISTERED = (emit_floating, emit_integer, emit_trees)
 
@@ -252,8 +255,9 @@ def _kernel_files(headers: tuple[str, ...]) -> dict[str, str]:
         name = waiting.pop(0)
         if name in found:
             continue
-        found[name] = _constants() if name == CONSTANTS else (SOURCES / name).read_text("utf-8")
-        waiting += _INCLUDE.findall(found[name])
+        text = _constants() if name == CONSTANTS else (SOURCES / name).read_text("utf-8")
+        found[name] = LICENCE + text
+        waiting += _INCLUDE.findall(text)
     return found
 
 

@@ -7,13 +7,16 @@ best by ten times. Figures are Vela's own model of the chip; the command stream 
 import csv
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from edge.npu.models import Format, Model
 from edge.npu.process import command, work
 from firnline.contracts.target import Npu
 from firnline.errors import DeliveryError
 
+_PACKAGE = "ethos-u-vela"
 _NPU_OPERATOR = "ethos-u"
 _KIB = 1024
 
@@ -101,9 +104,9 @@ def compile_model(model: Model, chip: Npu, config: Path | None = None) -> Compil
         DeliveryError: E64, the system configuration or memory mode is not named, or not in that
             file; E65, Vela refuses the model; E60, E61 or E63 of the NPU tools.
     """
+    version = _checked(chip, config)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        version = _checked(folder, chip, config)
         file = folder / f"model.{model.format}"
         file.write_bytes(model.content)
         _vela(folder, file, chip, config)
@@ -124,30 +127,36 @@ def compile_model(model: Model, chip: Npu, config: Path | None = None) -> Compil
     )
 
 
-def _checked(folder: Path, chip: Npu, config: Path | None) -> str:
+def _checked(chip: Npu, config: Path | None) -> str:
     """See that the configuration file has what the profile names; Vela's version."""
-    named = str(config.resolve()) if config else None
-    found, versions = work(
-        folder,
-        [
-            {"do": "vela-configurations", "config": named},
-            {"do": "versions", "packages": ["ethos-u-vela"]},
-        ],
-    )
+    known, version = _known(str(config.resolve()) if config else None)
     family = chip.accelerator.split("-")[1].upper()
-    for field, section, fits in (
+    for field, section, begins in (
         ("system_config", "System_Config", f"Ethos_{family}_"),
         ("memory_mode", "Memory_Mode", ""),
     ):
-        name, known = getattr(chip, field), [n for n in found[section] if n.startswith(fits)]
-        if name not in found[section]:
+        name = getattr(chip, field)
+        if name not in known[section]:
+            fitting = [other for other in known[section] if other.startswith(begins)]
             raise DeliveryError(
                 "E64",
                 found=f"{field} = {name!r}, which is no {section} of {config or 'Arm/vela.ini'}",
                 where=f"[npu] of the target for {chip.accelerator}",
-                mend=f"name one of: {', '.join(known)}",
+                mend=f"name one of: {', '.join(fitting)}",
             )
-    return str(versions["ethos-u-vela"])
+    return version
+
+
+@cache
+def _known(config: str | None) -> tuple[dict[str, list[str]], str]:
+    """What a configuration file names, and Vela's version."""
+    steps: list[dict[str, Any]] = [
+        {"do": "vela-configurations", "config": config},
+        {"do": "versions", "packages": [_PACKAGE]},
+    ]
+    with tempfile.TemporaryDirectory() as place:
+        found, versions = work(Path(place), steps)
+    return found, str(versions[_PACKAGE])
 
 
 def _vela(folder: Path, file: Path, chip: Npu, config: Path | None) -> None:
@@ -180,8 +189,10 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _layer(row: dict[str, str], model: Model) -> Layer:
+    # What Vela adds around an operator is called after its tensor, with an ending of its own.
+    name, stem = row["Name"], row["Name"].rpartition("_")[0]
     return Layer(
-        name=model.operations.get(row["Name"], row["Name"]),
+        name=model.operations.get(name) or model.operations.get(stem, name),
         kind=row["NNG Operator"],
         cycles=int(float(row["Op Cycles"])),
         npu_cycles=int(float(row["NPU"])),

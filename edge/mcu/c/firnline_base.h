@@ -1,5 +1,5 @@
 /*
- * What every kernel stands on: exact widths, one rounding a step, and no surprise from the compiler.
+ * What every kernel stands on: exact widths, one rounding a step, no surprise from compilers.
  *
  * The results of these kernels are defined to the bit. Floats are IEEE 754 binary32, rounded to
  * nearest even after every single operation; subnormals are kept. A compiler that fuses a product
@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && (__FINITE_MATH_ONLY__ != 0))
-#error "compile without -ffast-math and without -ffinite-math-only: the results are defined to the bit"
+#error "compile without -ffast-math and -ffinite-math-only: results are defined to the bit"
 #endif
 #if (FLT_EVAL_METHOD != 0) && (FLT_EVAL_METHOD != 16)
 #error "float arithmetic must be evaluated as float: on x86 compile with -msse2 -mfpmath=sse"

@@ -14,8 +14,8 @@ FIRNLINE_KERNEL void firnline_quantize(float scale, int32_t zero, int32_t low, i
 }
 
 /* float(x - zero) * scale, the last element first: y may be the memory of x. */
-FIRNLINE_KERNEL void firnline_dequantize(float scale, int32_t zero, uint32_t length, const int8_t *x,
-                                         float *y)
+FIRNLINE_KERNEL void firnline_dequantize(float scale, int32_t zero, uint32_t length,
+                                         const int8_t *x, float *y)
 {
     for (uint32_t i = length; i > 0u; i--) {
         y[i - 1u] = (float)((int32_t)x[i - 1u] - zero) * scale;

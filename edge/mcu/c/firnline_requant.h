@@ -2,8 +2,9 @@
  * From an int32 accumulator to int8: clip(rint(float(acc) * scale) + zero, low, high).
  *
  * Where the scale has a proven integer form, ((acc * multiplier + 2^(shift - 1)) >> shift) is that
- * same rint for every accumulator the layer can reach, so no float is touched. FIRNLINE_FLOAT_REQUANT
- * is 1 in a program that has a layer without one: there the definition itself is computed.
+ * same rint for every accumulator the layer can reach, so no float is touched.
+ * FIRNLINE_FLOAT_REQUANT is 1 in a program that has a layer without one: there the definition itself
+ * is computed.
  */
 #ifndef FIRNLINE_REQUANT_H
 #define FIRNLINE_REQUANT_H
@@ -25,14 +26,15 @@ typedef struct {
     int32_t high;
 } firnline_requant;
 
-/* With shift >= 33 the low word of the product cannot change the result: only the high one is kept. */
+/* With shift >= 33 the low word of the product cannot change the result: the high one is enough. */
 FIRNLINE_INLINE int32_t firnline_scale_exact(int32_t acc, int32_t multiplier, uint32_t shift)
 {
     const int32_t top = (int32_t)(((int64_t)acc * multiplier) >> 32);
-    return (top + (int32_t)(1u << (shift - 33u))) >> (shift - 32u);
+    return (top + (int32_t)((uint32_t)1u << (shift - 33u))) >> (shift - 32u);
 }
 
-FIRNLINE_INLINE int8_t firnline_requantise(const firnline_requant *how, int32_t acc, uint32_t channel)
+FIRNLINE_INLINE int8_t firnline_requantise(const firnline_requant *how, int32_t acc,
+                                           uint32_t channel)
 {
     int32_t result;
 #if FIRNLINE_FLOAT_REQUANT

@@ -73,7 +73,8 @@ FIRNLINE_KERNEL void firnline_float_conv_run(const firnline_float_conv *layer, c
     }
 }
 
-FIRNLINE_KERNEL void firnline_float_pool_max(const firnline_window *window, const float *x, float *y)
+FIRNLINE_KERNEL void firnline_float_pool_max(const firnline_window *window, const float *x,
+                                             float *y)
 {
     for (int32_t out_y = 0; out_y < window->out_height; out_y++) {
         const firnline_span rows = firnline_rows(window, out_y);

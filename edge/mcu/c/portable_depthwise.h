@@ -103,7 +103,8 @@ FIRNLINE_KERNEL void firnline_depthwise_place(const firnline_depthwise *layer,
 }
 
 FIRNLINE_KERNEL void firnline_depthwise_int8(const firnline_depthwise *layer,
-                                             const firnline_requant *how, const int8_t *x, int8_t *y)
+                                             const firnline_requant *how, const int8_t *x,
+                                             int8_t *y)
 {
     const firnline_window *const window = &layer->window;
     const int32_t x_column = window->dilation_x * window->channels;

@@ -5,7 +5,8 @@
 #include "firnline_base.h"
 
 /* y may be x. */
-FIRNLINE_KERNEL void firnline_table(const int8_t *table, uint32_t length, const int8_t *x, int8_t *y)
+FIRNLINE_KERNEL void firnline_table(const int8_t *table, uint32_t length, const int8_t *x,
+                                    int8_t *y)
 {
     for (uint32_t i = 0u; i < length; i++) {
         y[i] = table[(int32_t)x[i] + 128];

@@ -11,7 +11,8 @@
 
 /* y may be x. */
 FIRNLINE_KERNEL void firnline_softmax_int8(const float *table, float levels, int32_t zero,
-                                           uint32_t rows, uint32_t width, const int8_t *x, int8_t *y)
+                                           uint32_t rows, uint32_t width, const int8_t *x,
+                                           int8_t *y)
 {
     for (uint32_t row = 0u; row < rows; row++) {
         int32_t greatest = x[0];
@@ -32,7 +33,8 @@ FIRNLINE_KERNEL void firnline_softmax_int8(const float *table, float levels, int
 }
 
 /* Of several greatest, the first. */
-FIRNLINE_KERNEL void firnline_argmax_int8(uint32_t rows, uint32_t width, const int8_t *x, int32_t *y)
+FIRNLINE_KERNEL void firnline_argmax_int8(uint32_t rows, uint32_t width, const int8_t *x,
+                                          int32_t *y)
 {
     for (uint32_t row = 0u; row < rows; row++) {
         uint32_t best = 0u;
@@ -44,7 +46,8 @@ FIRNLINE_KERNEL void firnline_argmax_int8(uint32_t rows, uint32_t width, const i
     }
 }
 
-FIRNLINE_KERNEL void firnline_argmax_float(uint32_t rows, uint32_t width, const float *x, int32_t *y)
+FIRNLINE_KERNEL void firnline_argmax_float(uint32_t rows, uint32_t width, const float *x,
+                                           int32_t *y)
 {
     for (uint32_t row = 0u; row < rows; row++) {
         uint32_t best = 0u;

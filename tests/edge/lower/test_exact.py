@@ -158,9 +158,19 @@ def differences(net):
     return net.closed(net.pair(net.node("Clip", left, *bounds)))
 
 
+def constants(net):
+    """The bias of a MatMul as ONNX Runtime's own quantiser leaves it: a quantised constant."""
+    x, _ = net.begin(20)
+    weights, _ = net.weights((20, 9), 1, BITS)
+    y = net.pair(net.node("MatMul", x, weights), net.grid(0.1, 0.5))
+    stored = net.random.integers(-128, 128, 9).astype(np.int8)
+    held = [net.constant(item) for item in (stored, np.float32(0.03), np.int8(11))]
+    return net.closed(net.pair(net.node("Add", net.node("DequantizeLinear", *held), y)))
+
+
 ALL = [
     *(dense, dense_in_rows, dense_to_float, series, images, pools, pools_of_series, sums),
-    *(functions, softmax, branches, moves, picked, differences),
+    *(functions, softmax, branches, moves, picked, differences, constants),
 ]
 
 

@@ -74,7 +74,7 @@ def programs(draw):
     return made(*steps, outputs=outputs, sizes=sizes), scratch
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(programs())
 def test_what_lives_at_once_does_not_overlap(drawn):
     program, scratch = drawn

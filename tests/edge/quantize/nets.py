@@ -31,7 +31,7 @@ def weights(random, *shape):
     return (random.normal(size=shape) / spread).astype(np.float32)
 
 
-def branching(batch="rows"):
+def branching(batch="rows", output="y"):
     """An image net: convolutions, depthwise and pointwise, pools, a residual sum, a Concat."""
     random = np.random.default_rng(3)
     shapes = {
@@ -65,7 +65,7 @@ def branching(batch="rows"):
         node("Gemm", "means w5 b5", "logits", transB=1),
         node("Softmax", "logits", "y", axis=1),
     ]
-    return model(nodes, constants, (3, 12, 12), ["y"], batch=batch)
+    return model(nodes, constants, (3, 12, 12), [output], batch=batch)
 
 
 def series():

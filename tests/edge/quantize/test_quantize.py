@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
+from edge import reference
+from edge.lower import lower
 from edge.parity_run import score
+from edge.program import Conv, Dense
 from edge.quantize import damage, layer_names, quantize
 from firnline.contracts.ensemble import Quantize
 from firnline.errors import EvidenceError, HandshakeError
@@ -81,6 +86,21 @@ def test_a_series_is_quantised_through_its_turns_and_reshapes():
     exact, rounded = run(series(), rows), run(made.model, rows, integers=True)
     assert made.layers == ("node/a", "node/m", "node/logits")
     assert np.abs(rounded - exact).mean() < 0.03 * exact.std()
+
+
+@pytest.mark.skipif(
+    "vnni" not in Path("/proc/cpuinfo").read_text(), reason="8-bit weights saturate without VNNI"
+)
+@pytest.mark.parametrize("net", [branching(output="logits"), series()])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_integer_program_gives_what_onnx_runtime_gives(net, per_channel):
+    rows = rows_for(IMAGE if net != series() else SERIES)
+    made = quantize(net, rows, Quantize(per_channel=per_channel)).model
+    program = lower(made, "net")
+    found = reference.run(program, {"x": rows})[program.outputs[0]]
+    assert (found == run(made, rows, integers=True)).all()
+    layers = [step.requant for step in program.operations if isinstance(step, Conv | Dense)]
+    assert all(part.exact.all() and np.ptp(part.shift) == 0 for part in layers)
 
 
 @pytest.mark.parametrize("ranges", ["percentile", "entropy", "clip"])

@@ -1,0 +1,49 @@
+"""A QDQ ONNX for other vendors' tools, held to the rules they share."""
+
+from pathlib import Path
+
+import onnx
+
+from edge.compile import Artifact, Ran
+from edge.compile.cpu import run as run_onnx
+from edge.export.model import Model
+from edge.npu.qdq_rules import check, static
+from firnline.contracts.breach import Breach, refuse
+from firnline.contracts.target import Cpu, Profile
+
+EXACT = True
+FILE = "model.qdq.onnx"
+_HERE = Cpu(machine="x86_64")
+
+
+def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
+    """Give the batch its fixed size, and check every rule.
+
+    Raises:
+        HandshakeError: E54, a rule is broken, with the nodes that break it.
+    """
+    content = static(model.int8_model)
+    rules = check(content)
+    broken = [
+        Breach(
+            "E54",
+            found=f"{rule.about}: broken",
+            where=", ".join(rule.where),
+            mend="quantise with per-channel weights and no float layers, or choose that vendor's "
+            "own target",
+        )
+        for rule in rules
+        if not rule.good
+    ]
+    refuse(tuple(broken), f"{model.name} for other vendors' tools")
+    return Artifact(
+        files={FILE: content},
+        toolchain={"onnx": onnx.__version__},
+        figures={"flash_bytes": len(content)},
+        notes=tuple(f"kept: {rule.about}" for rule in rules),
+    )
+
+
+def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
+    """Run it in ONNX Runtime, as the vendor's own tool is not here."""
+    return run_onnx(artifact, model, profile.model_copy(update={"cpu": _HERE}))

@@ -1,0 +1,17 @@
+"""Qualcomm Hexagon: a QNN context binary."""
+
+from pathlib import Path
+
+from edge.compile import Artifact
+from edge.compile.vendor import compile_for, run
+from edge.export.model import Model
+from firnline.contracts.target import Profile
+
+EXACT = False
+
+__all__ = ["EXACT", "compile", "run"]
+
+
+def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
+    """Convert it in the vendor's environment."""
+    return compile_for("qnn", model, profile)

@@ -11,7 +11,7 @@ setup: $(READY)
 
 # Whatever a killed set-up left behind is not trusted: without the mark, both environments are
 # made anew. Wheels come from the installer's cache the second time.
-$(READY): requirements.lock.txt tools.lock.txt pyproject.toml setup.sh
+$(READY): requirements.lock.txt tools.lock.txt pyproject.toml setup.sh edge/toolchains/npu.lock.txt
 	@sh setup.sh "$(PYTHON)" $(READY)
 
 demo: setup
@@ -40,4 +40,4 @@ down:
 	@test ! -x $(BIN)/firnline || $(BIN)/firnline down
 
 clean: down
-	rm -rf .venv .tools .firnline data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools .toolchains .firnline data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,6 +35,9 @@ say "making the environment (once)"
 .tools/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock.txt
 .tools/bin/uv pip install --quiet --offline --no-deps --no-build-isolation --python .venv/bin/python --editable .
 .venv/bin/python -c 'import firnline'
+# The NPU compilers ask for an older NumPy: an environment of their own.
+.venv/bin/python -m edge.toolchains install npu ||
+    say "could not install the NPU tools; targets and tests that need them say so"
 # Servers that tests start for themselves, and a second compiler and emulator for microcontrollers
 # (QEMU alone models the Cortex-M55); without them what needs them skips or says so.
 debian=

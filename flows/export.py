@@ -28,9 +28,9 @@ def export(ensemble: str, data: str | None = None, before: Results | None = None
         before: Results of the steps before; run, or reused, when not given.
 
     Raises:
-        EvidenceError: E1 int8 lies too far from float, E5 a target's gate did not accept; no
+        EvidenceError: E1 int8 lies too far from float, E82 a target's gate did not accept; no
             bundle is made.
-        DeliveryError: E3 or E4 a target's profile, E40 to E69 a tool.
+        DeliveryError: E80 or E81 a target's profile, E40 to E69 a tool.
     """
     before = before or train(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)

@@ -108,6 +108,7 @@ def describe(manifest: Ensemble, results: Results) -> Document:
         "registered": {name: results["register"][name] for name in ("name", "version")},
         "onnx": exported["onnx"],
         "parity": exported["parity"],
+        "targets": {record["target"]: _target(record) for record in exported["targets"]},
         "bundle": {"path": str(bundle), "digest": exported["bundle"]},
         "shadow": _verdict(results["shadow"]),
         "drift": {
@@ -116,6 +117,16 @@ def describe(manifest: Ensemble, results: Results) -> Document:
         },
         "window": _verdict(results["window"]),
         "reused": [name for name, document in results.items() if document["reused"]],
+    }
+
+
+def _target(record: Document) -> Document:
+    """What was shown on a target."""
+    fields = ("vectors", "bytes_differ", "instructions", "flash_bytes", "ram_bytes")
+    return {
+        "verdict": record["proof"]["verdict"],
+        "artifact_sha256": record["artifact_sha256"],
+        **{name: record[name] for name in fields},
     }
 
 

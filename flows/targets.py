@@ -50,8 +50,8 @@ def export_targets(
         `targets`: what `firnline export --json` prints of each, with `path`, the folder to hand on.
 
     Raises:
-        EvidenceError: E1 int8 lies too far from float, E5 a target's gate did not accept.
-        DeliveryError: E3 or E4 the profile, E40 to E69 a tool.
+        EvidenceError: E1 int8 lies too far from float, E82 a target's gate did not accept.
+        DeliveryError: E80 or E81 the profile, E40 to E69 a tool.
     """
     workload = locate(ensemble, wiring.settings().project)
     before = train(ensemble, data)
@@ -69,8 +69,8 @@ def exported(workload: Workload, before: Results, int8: Document, target: str) -
     """The model on one target: artifact, proof and report in the step's folder.
 
     Raises:
-        EvidenceError: E5, bytes differ, decisions differ too often, or a budget is passed.
-        DeliveryError: E3 or E4 the profile, E40 to E69 a tool.
+        EvidenceError: E82, bytes differ, decisions differ too often, or a budget is passed.
+        DeliveryError: E80 or E81 the profile, E40 to E69 a tool.
     """
     from edge.targets import load
 

@@ -1,5 +1,6 @@
 """A user's files: a float ONNX, and rows for it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def read_model(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         model = onnx.load_from_string(content)
-        outside = [value.name for value in model.graph.initializer if value.external_data]
+        outside = [tensor.name for tensor in _tensors(model.graph) if tensor.external_data]
         if outside:
             # A path from outside is never followed.
             raise ValueError(f"weights lie in other files: {', '.join(outside[:3])}")
@@ -50,7 +51,8 @@ def read_rows(path: Path, model: bytes) -> NDArray[np.float32]:
         rows = np.load(path, allow_pickle=False)
         if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
             raise ValueError("no array of numbers")
-    except (OSError, ValueError, EOFError) as error:
+    # A header may claim more than any memory holds.
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise _broken(f"not readable as .npy: {error}", path) from error
     shape = input_shape(model)
     fits = len(shape) == rows.ndim - 1 and all(
@@ -59,9 +61,11 @@ def read_rows(path: Path, model: bytes) -> NDArray[np.float32]:
     if not fits or not len(rows):
         told = ", ".join("any" if size is None else str(size) for size in shape)
         raise _broken(f"shape {list(rows.shape)}, not [rows, {told}] of at least one row", path)
-    if np.isinf(rows).any():
-        raise _broken("infinite values", path)
-    return np.ascontiguousarray(rows, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        taken = np.ascontiguousarray(rows, dtype=np.float32)
+    if np.isinf(taken).any():
+        raise _broken("infinite values, as float32", path)
+    return taken
 
 
 def input_shape(model: bytes) -> tuple[int | None, ...]:
@@ -70,6 +74,18 @@ def input_shape(model: bytes) -> tuple[int | None, ...]:
     constants = {value.name for value in graph.initializer}
     given = next(value for value in graph.input if value.name not in constants)
     return tuple(dim.dim_value or None for dim in given.type.tensor_type.shape.dim[1:])
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that a graph holds, in its nodes and in their graphs too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def _refused(found: str, path: Path) -> HandshakeError:

@@ -96,11 +96,11 @@ def enforce(built: Built) -> None:
     """Stop an export whose gate does not accept.
 
     Raises:
-        EvidenceError: E5, naming everything that speaks against the artifact.
+        EvidenceError: E82, naming everything that speaks against the artifact.
     """
     if built.proof.verdict == "reject":
         raise EvidenceError(
-            "E5",
+            "E82",
             found="; ".join(built.proof.reasons),
             where=f"{built.model.name} on {built.profile.name}",
             mend="choose a larger chip or a smaller model where a budget is passed; keep layers "

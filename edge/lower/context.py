@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.lower.build import Builder
 from edge.lower.graph import Graph, Node
-from edge.lower.symbols import Clipped, Coded, Elementwise, Grid, Known, Real, Symbol, Weights
+from edge.lower.symbols import Coded, Elementwise, Grid, Known, Real, Symbol, Weights
 from firnline.errors import HandshakeError
 
 T = TypeVar("T")
@@ -62,13 +62,6 @@ class Context:
         if grid.unsigned:
             self.unsigned.add(name)
         return name
-
-    def clipped(self, symbol: Symbol, low: float, high: float, node: Node) -> Clipped:
-        """A symbol within bounds, in float32."""
-        from edge.lower.floats import bounded
-
-        source = self.builder.real(symbol, node.name)
-        return Clipped(source, low, high, once(lambda: bounded(self, source, low, high, node)))
 
 
 def once(make: Callable[[], T]) -> Callable[[], T]:

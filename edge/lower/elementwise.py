@@ -12,6 +12,7 @@ from edge.lower import floats, sums
 from edge.lower.context import Context, once, refuse, scalar
 from edge.lower.graph import Node
 from edge.lower.symbols import (
+    Clipped,
     Coded,
     Elementwise,
     Known,
@@ -165,7 +166,10 @@ def _within(context: Context, node: Node, symbol: Symbol, low: float, high: floa
         least = min(max(inner.low, low), high)
         most = min(max(inner.high, low), high)
         return replace(inner, low=least, high=most, real=once(real))
-    return context.clipped(symbol, low, high, node)
+    source = context.builder.real(symbol, node.name)
+    return Clipped(
+        source, low, high, once(lambda: floats.bounded(context, source, low, high, node))
+    )
 
 
 def binary(context: Context, node: Node) -> Symbol:

@@ -27,7 +27,7 @@ def load(target: str, project: Path | None = None) -> Profile:
         project: Folder that may hold `targets/`.
 
     Raises:
-        DeliveryError: E3 there is no such target, E4 its profile does not fit the schema.
+        DeliveryError: E80 there is no such target, E81 its profile does not fit the schema.
     """
     named = Path(target)
     places = [named] if target.endswith(".toml") else []
@@ -37,14 +37,14 @@ def load(target: str, project: Path | None = None) -> Profile:
             profile = parse(path.read_text(encoding="utf-8"), str(path))
             if profile.name != path.stem:
                 raise DeliveryError(
-                    "E4",
+                    "E81",
                     found=f"the profile calls itself {profile.name!r}",
                     where=str(path),
                     mend="give the file and the profile one name",
                 )
             return profile
     raise DeliveryError(
-        "E3",
+        "E80",
         found=f"no target {target!r} (known here: {', '.join(names(project))})",
         where="targets",
         mend=f"name one of these, or write {FOLDER}/{named.name.removesuffix('.toml')}.toml",

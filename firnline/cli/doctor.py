@@ -43,7 +43,7 @@ def examine(target: str | None = None, *, as_json: bool) -> None:
     """Look at everything, or at what one target needs; exit 1 when something is missing.
 
     Raises:
-        DeliveryError: E3 there is no such target, E4 its profile does not fit the schema.
+        DeliveryError: E80 there is no such target, E81 its profile does not fit the schema.
     """
     if target is None:
         findings = [look() for look in _LOOKS] + [_package(name) for name in _PACKAGES]

@@ -29,7 +29,7 @@ def of_target(name: str) -> list[Finding]:
     """Everything that an export for a target uses.
 
     Raises:
-        DeliveryError: E3 there is no such target, E4 its profile does not fit the schema.
+        DeliveryError: E80 there is no such target, E81 its profile does not fit the schema.
     """
     from edge.targets import load
 

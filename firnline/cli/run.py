@@ -163,6 +163,7 @@ def summary_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("int8", f"agrees on {100 * parity['agreement']:.2f} % of decisions, AUC "
                  f"{figure(parity['auc_float'], '.3f')} -> "
                  f"{figure(parity['auc_int8'], '.3f')}"),
+        ("targets", "  ".join(_target(name, found) for name, found in document["targets"].items())),
         ("shadow", f"{document['shadow']['verdict']}: {document['shadow']['reason']}"),
         ("drift", f"{document['drift']['verdict']}: {document['drift']['reason']}"),
         ("window", f"{document['window']['verdict']}: {document['window']['reason']}"),
@@ -171,6 +172,14 @@ def summary_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("report", nearby(document["drift"]["report"])),
     ]  # fmt: skip
     return rows
+
+
+def _target(name: str, found: dict[str, Any]) -> str:
+    """One target in a word: what its proof came to."""
+    if found["bytes_differ"] is None:
+        return f"{name} {found['verdict']}"
+    exact = "exact" if found["bytes_differ"] == 0 else f"{found['bytes_differ']:,} bytes differ"
+    return f"{name} {exact}"
 
 
 def figure(value: float | None, form: str) -> str:

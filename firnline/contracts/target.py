@@ -169,7 +169,7 @@ def parse(text: str, where: str) -> Profile:
         where: What an error calls it.
 
     Raises:
-        DeliveryError: E4, it is not TOML or does not fit the schema.
+        DeliveryError: E81, it is not TOML or does not fit the schema.
     """
     try:
         return Profile.model_validate(tomllib.loads(text))
@@ -209,4 +209,4 @@ def over_budget(profile: Profile, figures: dict[str, int | None]) -> list[str]:
 
 def _refused(found: str, where: str) -> DeliveryError:
     mend = "docs/reference/targets.md lists every field"
-    return DeliveryError("E4", found=found, where=where, mend=mend)
+    return DeliveryError("E81", found=found, where=where, mend=mend)

@@ -3,8 +3,8 @@
  *
  * Where the scale has a proven integer form, ((acc * multiplier + 2^(shift - 1)) >> shift) is that
  * same rint for every accumulator the layer can reach, so no float is touched.
- * FIRNLINE_FLOAT_REQUANT is 1 in a program that has a layer without one: there the definition itself
- * is computed.
+ * FIRNLINE_FLOAT_REQUANT is 1 in a program that has a layer without one: there the definition
+ * itself is computed.
  */
 #ifndef FIRNLINE_REQUANT_H
 #define FIRNLINE_REQUANT_H

@@ -22,6 +22,27 @@ typedef struct {
     uint32_t bytes; /* of an element: 1 or 4 */
 } firnline_transpose;
 
+/* Along the innermost axis of the result. */
+FIRNLINE_INLINE void firnline_transpose_line(const firnline_transpose *how, const uint8_t *source,
+                                             uint8_t *target)
+{
+    const uint32_t step = how->step[FIRNLINE_AXES - 1u] * how->bytes;
+    uint32_t length = how->extent[FIRNLINE_AXES - 1u];
+    if (how->bytes == 1u) {
+        for (; length > 0u; length--) {
+            *target = *source;
+            target++;
+            source = &source[step];
+        }
+    } else {
+        for (; length > 0u; length--) {
+            firnline_copy(source, target, 4u);
+            target = &target[4];
+            source = &source[step];
+        }
+    }
+}
+
 FIRNLINE_KERNEL void firnline_transpose_run(const firnline_transpose *how, const void *x, void *y)
 {
     const uint32_t last = FIRNLINE_AXES - 1u;
@@ -34,13 +55,8 @@ FIRNLINE_KERNEL void firnline_transpose_run(const firnline_transpose *how, const
         for (axis = 0u; axis < last; axis++) {
             place += index[axis] * how->step[axis];
         }
-        for (uint32_t i = 0u; i < how->extent[last]; i++) {
-            for (uint32_t byte = 0u; byte < how->bytes; byte++) {
-                *target = source[(place * how->bytes) + byte];
-                target++;
-            }
-            place += how->step[last];
-        }
+        firnline_transpose_line(how, &source[place * how->bytes], target);
+        target = &target[how->extent[last] * how->bytes];
         axis = last;
         while (axis > 0u) {
             index[axis - 1u]++;

@@ -30,7 +30,8 @@ FIRNLINE_KERNEL void firnline_max_pool(const firnline_window *window, const int8
 
 /* Elements a window is divided by: those inside the image, or with count_pad all of the kernel. */
 FIRNLINE_INLINE int32_t firnline_pool_count(const firnline_window *window,
-                                            const firnline_span *rows, const firnline_span *columns, int32_t count_pad)
+                                            const firnline_span *rows,
+                                            const firnline_span *columns, int32_t count_pad)
 {
     const int32_t inside = (rows->to - rows->from) * (columns->to - columns->from);
     return (count_pad != 0) ? (window->kernel_height * window->kernel_width) : inside;

@@ -46,5 +46,5 @@ def test_a_processor_of_another_kind_cannot_prove():
 
 
 def test_an_unknown_target_is_refused():
-    with pytest.raises(DeliveryError, match=r"E3.*mcu-cortex-m4"):
+    with pytest.raises(DeliveryError, match=r"E80.*mcu-cortex-m4"):
         of_target("mcu-z80")

@@ -1,0 +1,413 @@
+"""A Hypothesis strategy of small float graphs: vectors, series and images through every operator.
+
+A graph is a float head, layers with what stands between them, and a float tail. Some hold one
+operator that nobody supports, which must be refused by its name and its node's.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+
+from firnline.contracts.ensemble import Quantize
+
+ROWS = 28
+"""Of every graph; all but the last four calibrate it."""
+UNSUPPORTED = ("CumSum", "Selu", "LpNormalization", "PRelu", "Celu", "Sin", "Mod", "Hardmax")
+"""Operators of the default domain that keep a value's shape, and that nothing here computes."""
+
+_ACTIVATIONS = ("Relu", "Relu", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid",
+                "HardSwish", "Elu")  # fmt: skip
+_LARGEST = 1500
+
+
+@dataclass(frozen=True)
+class Case:
+    """A float graph and how it is to be exported.
+
+    Attributes:
+        model: ONNX bytes.
+        rows: float32 [rows, *shape] to calibrate and to prove it on.
+        how: For the quantiser.
+        io: What the device takes and gives.
+        unsupported: Operator and node that must be refused; None in a supported graph.
+    """
+
+    model: bytes
+    rows: np.ndarray
+    how: Quantize
+    io: str
+    unsupported: tuple[str, str] | None
+
+    def __repr__(self):
+        graph = onnx.load_from_string(self.model).graph
+        shapes = {item.name: list(item.dims) for item in graph.initializer}
+        lines = [
+            f"{node.op_type} {node.name}: {[(name, shapes.get(name)) for name in node.input]} -> "
+            f"{list(node.output)} "
+            + " ".join(f"{a.name}={helper.get_attribute_value(a)}" for a in node.attribute)
+            for node in graph.node
+        ]
+        outputs = [output.name for output in graph.output]
+        return "\n".join([f"{self.rows.shape} {self.how!r} io={self.io} {outputs}", *lines])
+
+
+class _Net:
+    """A graph as it is drawn; methods give the name of the value they make."""
+
+    def __init__(self, draw):
+        self.draw = draw
+        self.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.nodes, self.constants, self.shapes = [], {}, {}
+        self.number = itertools.count()
+        self.refused = None
+
+    def choose(self, *options):
+        return self.draw(st.sampled_from(options))
+
+    def whole(self, low, high):
+        return self.draw(st.integers(low, max(low, high)))
+
+    def often(self, percent):
+        # Hypothesis likes the ends of a range; neither is rare here.
+        return (self.draw(st.integers(0, 99)) * 37 + 20) % 100 < percent
+
+    def constant(self, array):
+        name = f"c{next(self.number)}"
+        self.constants[name] = np.asarray(array)
+        return name
+
+    def node(self, kind, *read, prefix="net", **attributes):
+        made = f"v{next(self.number)}"
+        name = f"{prefix}/{made}/{kind}"
+        node = helper.make_node(kind, read, [made], name=name, **attributes)
+        self.nodes.append(node)
+        self.shapes[made] = self._shape(node)
+        return made
+
+    def _shape(self, node):
+        """By ONNX's own inference, over this node alone."""
+        inputs = [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, self.shapes[name])
+            for name in node.input
+            if name in self.shapes
+        ]
+        held = [
+            numpy_helper.from_array(self.constants[name], name)
+            for name in node.input
+            if name in self.constants
+        ]
+        if node.op_type in ("IsNaN", "Where", "Greater"):
+            return self.shapes[next(n for n in reversed(node.input) if n in self.shapes)]
+        output = onnx.ValueInfoProto(name=node.output[0])
+        graph = helper.make_graph([node], "one", inputs, [output], held)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        axes = inferred.graph.output[0].type.tensor_type.shape.dim
+        return tuple(axis.dim_value for axis in axes)
+
+    def weights(self, *shape):
+        """About as large a result as what goes in; now and then a channel of another size."""
+        spread = max(np.sqrt(np.prod(shape[1:])), 1)
+        made = self.random.normal(size=shape) / spread
+        if self.often(15):
+            made[0] = 0
+        if self.often(15):
+            made[-1] *= 100
+        return made.astype(np.float32)
+
+    def vector(self, size, low=-0.5, high=0.5):
+        return self.random.uniform(low, high, size).astype(np.float32)
+
+    # Layers.
+
+    def gemm(self, x, width=None):
+        columns = self.shapes[x][1]
+        width = width or self.choose(1, 2, 3, 5, 8, 13, 16, 17, 33)
+        weights = self.weights(width, columns)
+        how = self.choose("gemm", "gemm", "plain", "matmul", "matmul+add", "scaled")
+        if how.startswith("matmul"):
+            made = self.node("MatMul", x, self.constant(weights.T))
+            plain = how == "matmul"
+            return made if plain else self.node("Add", made, self.constant(self.vector(width)))
+        bias = [] if how == "plain" else [self.constant(self.vector(width))]
+        scaled = {"alpha": 0.5, "beta": 2.0} if how == "scaled" else {}
+        if self.often(50):
+            return self.node("Gemm", x, self.constant(weights), *bias, transB=1, **scaled)
+        return self.node("Gemm", x, self.constant(weights.T), *bias, **scaled)
+
+    def conv(self, x, keep=False):
+        shape = self.shapes[x]
+        axes, channels = len(shape) - 2, shape[1]
+        groups = self.choose(1, 1, 1, channels, *(n for n in (2, 3, 4) if channels % n == 0))
+        width = channels if keep else groups * self.choose(1, 2, 3, 4, 5, 8, 11, 16)
+        width = width if width <= 33 else groups
+        kernel = [self.whole(1, min(5, size)) for size in shape[2:]]
+        kernel = [size - (size % 2 == 0) if keep else size for size in kernel]
+        dilations = [self.choose(1, 1, 1, 2, 3) for _ in kernel]
+        spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
+        attributes = {"dilations": dilations, "group": groups}
+        if keep:
+            attributes["pads"] = [span // 2 for span in spans] * 2
+        elif self.often(15) and max(dilations) == 1:
+            attributes["auto_pad"] = self.choose("SAME_UPPER", "SAME_LOWER", "VALID")
+            attributes["strides"] = [self.whole(1, 3) for _ in kernel]
+        else:
+            lacking = [max(span - size, 0) for span, size in zip(spans, shape[2:], strict=True)]
+            before = [self.whole((gap + 1) // 2, (gap + 1) // 2 + 2) for gap in lacking]
+            after = [self.whole((gap + 1) // 2, (gap + 1) // 2 + 2) for gap in lacking]
+            attributes["pads"] = before + after
+            attributes["strides"] = [self.whole(1, 3) for _ in kernel]
+        weights = self.constant(self.weights(width, channels // groups, *kernel))
+        bias = [self.constant(self.vector(width))] if self.often(75) else []
+        return self.node("Conv", x, weights, *bias, kernel_shape=kernel[:axes], **attributes)
+
+    def rows(self, x):
+        """MatMul over the last axis of a series."""
+        made = self.node("MatMul", x, self.constant(self.weights(self.shapes[x][-1], 4)))
+        return self.node("Add", made, self.constant(self.vector(4))) if self.often(60) else made
+
+    def layer(self, x):
+        rank = len(self.shapes[x])
+        if rank == 2:
+            made = self.gemm(x)
+        elif rank == 3 and self.often(15):
+            made = self.rows(x)
+        else:
+            made = self.conv(x)
+        made = self.normalised(made) if self.often(20) else made
+        return self.activation(made) if self.often(60) else made
+
+    # Between layers.
+
+    def normalised(self, x):
+        size = self.shapes[x][1]
+        parts = [self.vector(size, 0.5, 1.5), self.vector(size), self.vector(size)]
+        parts.append(self.vector(size, 0.3, 2))
+        return self.node("BatchNormalization", x, *map(self.constant, parts))
+
+    def activation(self, x, kind=None):
+        kind = kind or self.choose(*_ACTIVATIONS)
+        if kind == "Clip":
+            low, high = self.choose((0.0, 6.0), (-1.0, 1.0), (None, 0.5), (0.1, None))
+            bounds = ["" if n is None else self.constant(np.float32(n)) for n in (low, high)]
+            return self.node("Clip", x, *(bounds if bounds[1] else bounds[:1]))
+        alpha = {"alpha": 0.1} if kind in ("LeakyRelu", "Elu") and self.often(50) else {}
+        return self.node(kind, x, **alpha)
+
+    def pool(self, x):
+        sizes = self.shapes[x][2:]
+        kind = self.choose("MaxPool", "MaxPool", "AveragePool", "GlobalAveragePool", "mean",
+                           "GlobalMaxPool")  # fmt: skip
+        if kind == "mean":
+            axes = list(range(2, 2 + len(sizes)))
+            return self.node("ReduceMean", x, axes=axes, keepdims=self.whole(0, 1))
+        if kind.startswith("Global"):
+            return self.node(kind, x)
+        kernel = [self.whole(1, min(size, 4)) for size in sizes]
+        attributes = {"strides": [self.whole(1, 3) for _ in sizes]}
+        if self.often(60):
+            # Padding is less than the window, so that each one has something in it.
+            attributes["pads"] = [self.whole(0, (size - 1) // 2) for size in kernel * 2]
+        if kind == "MaxPool" and self.often(20):
+            attributes["ceil_mode"] = 1
+        if kind == "AveragePool" and self.often(40):
+            attributes["count_include_pad"] = 1
+        return self.node(kind, x, kernel_shape=kernel, **attributes)
+
+    def sum(self, x):
+        """A residual: a layer of the same shape, added to what went in."""
+        rank = len(self.shapes[x])
+        other = self.gemm(x, self.shapes[x][1]) if rank == 2 else self.conv(x, keep=True)
+        other = self.activation(other) if self.often(30) else other
+        if self.often(20):
+            other = x if self.often(20) else other
+        pair = (x, other) if self.often(50) else (other, x)
+        made = self.node(self.choose("Add", "Add", "Sum"), *pair)
+        return self.activation(made, "Relu") if self.often(50) else made
+
+    def concat(self, x):
+        rank = len(self.shapes[x])
+        parts = [x] if self.often(40) else []
+        for _ in range(self.whole(2, 3) - len(parts)):
+            made = self.gemm(x) if rank == 2 else self.conv(x, keep=True)
+            parts.append(self.activation(made) if self.often(50) else made)
+        axis = 1 if rank == 2 else self.whole(1, rank - 1)
+        return self.node("Concat", *parts, axis=axis - rank if self.often(20) else axis)
+
+    def moved(self, x):
+        shape = self.shapes[x]
+        if len(shape) == 2:
+            options = [n for n in range(1, shape[1] + 1) if shape[1] % n == 0]
+            parts = self.choose(*options)
+            if self.often(30):
+                return self.node("Unsqueeze", x, self.constant(np.array([self.whole(1, 2)])))
+            rest = shape[1] // parts
+            wanted = (1, parts, rest) if self.often(60) else (1, parts, 1, rest)
+            return self.node("Reshape", x, self.constant(np.array(wanted)))
+        how = self.choose("flatten", "flatten", "reshape", "transpose", "squeeze")
+        if how == "transpose":
+            order = self.draw(st.permutations(range(1, len(shape))))
+            return self.node("Transpose", x, perm=[0, *order])
+        single = [axis for axis in range(1, len(shape)) if shape[axis] == 1]
+        if how == "squeeze" and single and len(shape) > 2:
+            return self.node("Squeeze", x, self.constant(np.array(single[:1])))
+        if how == "reshape":
+            wanted = [1, -1] if self.often(50) else [0, shape[1], -1]
+            return self.node("Reshape", x, self.constant(np.array(wanted)))
+        return self.node("Flatten", x, axis=1)
+
+    def between(self, x):
+        rank = len(self.shapes[x])
+        steps = [self.sum, self.concat, self.moved, self.activation]
+        steps += [self.softmax] if self.often(20) else []
+        steps += [self.pool, self.pool] if rank > 2 else []
+        steps += [self.scaled] if self.often(10) else []
+        return self.choose(*steps)(x)
+
+    def softmax(self, x):
+        return self.node("Softmax", x, axis=-1)
+
+    def scaled(self, x):
+        """A normalisation that was written as arithmetic."""
+        kind = self.choose("Mul", "Add", "Sub", "Div")
+        size = self.shapes[x][1]
+        shape = (1, size, *[1] * (len(self.shapes[x]) - 2))
+        return self.node(kind, x, self.constant(self.vector(size, 0.5, 2).reshape(shape)))
+
+    # Ends.
+
+    def head(self, x):
+        """Imputing, standardising, choosing and clipping: what comes before the first layer."""
+        size = self.shapes[x][1:]
+        prefix = self.choose("net", "preprocess")
+        gaps = self.often(30)
+        if gaps:
+            missing = self.node("IsNaN", x, prefix=prefix)
+            fill = self.constant(self.vector(size if self.often(70) else 1))
+            x = self.node("Where", missing, fill, x, prefix=prefix)
+        if self.often(40):
+            columns = (1, size[0], *[1] * (len(size) - 1))
+            x = self.node("Sub", x, self.constant(self.vector(columns)), prefix=prefix)
+            kind = self.choose("Mul", "Div")
+            x = self.node(kind, x, self.constant(self.vector(columns, 0.5, 2)), prefix=prefix)
+        if self.often(20):
+            places = self.random.integers(0, size[-1], self.whole(1, size[-1] + 2))
+            x = self.node("Gather", x, self.constant(places), prefix=prefix, axis=len(size))
+        if self.often(20):
+            bounds = [self.constant(np.float32(bound)) for bound in (-1.5, 1.5)]
+            x = self.node("Clip", x, *bounds, prefix=prefix)
+        return x, gaps
+
+    def tail(self, x):
+        rank = len(self.shapes[x])
+        last = rank - 1
+        how = self.choose("none", "none", "softmax", "best", "size", "score", "sigmoid", "choice")
+        if how == "softmax":
+            return self.node("Softmax", x, axis=last)
+        if how == "sigmoid":
+            return self.node(self.choose("Sigmoid", "Tanh", "Exp"), x)
+        if how == "choice":
+            return self.node("ArgMax", x, axis=last, keepdims=self.whole(0, 1))
+        if how == "best":
+            x = self.node("Softmax", x, axis=last)
+            return self.node("ArgMax", x, axis=last, keepdims=0)
+        if how == "size":
+            axes = self.constant(np.array([last]))
+            total = self.node("ReduceSum", self.node("Mul", x, x), axes, keepdims=1)
+            return self.node("Sqrt", total)
+        if how == "score":
+            x = self.node("ReduceMean", x, axes=list(range(1, rank)), keepdims=0)
+            x = self.node("Sub", x, self.constant(np.array([0.1], np.float32)))
+            over = self.node("Greater", x, self.constant(np.array([0.02], np.float32)))
+            return self.node("Cast", over, to=1)
+        return x
+
+    def unsupported(self, x):
+        kind = self.choose(*UNSUPPORTED)
+        second = {
+            "CumSum": np.array(1),
+            "PRelu": np.array([0.1], np.float32),
+            "Mod": np.array([0.7], np.float32),
+        }
+        read = [x, *([self.constant(second[kind])] if kind in second else [])]
+        made = self.node(kind, *read, **({"fmod": 1} if kind == "Mod" else {}))
+        self.refused = (kind, self.nodes[-1].name)
+        return made
+
+    # The whole.
+
+    def model(self, shape, outputs):
+        graph = helper.make_graph(
+            self.nodes,
+            "random",
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [self.batch(), *shape])],
+            [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs)],
+            [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+        )
+        opset = [helper.make_opsetid("", 17)]
+        made = helper.make_model(graph, opset_imports=opset, ir_version=8)
+        return onnx.shape_inference.infer_shapes(made).SerializeToString(deterministic=True)
+
+    def batch(self):
+        return "rows" if self.often(80) else 1
+
+    def io(self):
+        return self.choose("int8", "float32")
+
+    def given(self, shape, gaps):
+        """Rows, the last ones beyond what calibration sees."""
+        size = self.random.uniform(0.5, 2, (shape[0], *[1] * (len(shape) - 1)))
+        made = (self.random.normal(size=(ROWS, *shape)) * size).astype(np.float32)
+        made[-1], made[-2] = made[-1] * 20, 0
+        if gaps:
+            made[self.random.random(made.shape) < 0.1] = np.nan
+        return made
+
+
+@st.composite
+def cases(draw):
+    """A graph with its rows and how it is exported."""
+    net = _Net(draw)
+    rank = net.choose(2, 3, 4)
+    shape = {
+        2: lambda: (net.choose(1, 2, 7, 16, 33, 60),),
+        3: lambda: (net.choose(1, 2, 3, 7, 14), net.whole(2, 24)),
+        4: lambda: (net.choose(1, 2, 3, 4, 8), net.whole(1, 9), net.whole(1, 9)),
+    }[rank]()
+    net.shapes["x"] = (1, *shape)
+    x, gaps = net.head("x") if net.often(50) else ("x", False)
+    place = net.choose("before", "between", "behind") if net.often(7) else ""
+    x, seen = net.layer(net.unsupported(x) if place == "before" else x), []
+    for _ in range(net.whole(0, 4)):
+        made = (net.layer if net.often(50) else net.between)(x)
+        if np.prod(net.shapes[made]) <= _LARGEST:
+            seen.append(x)
+            x = made
+    x = net.layer(net.unsupported(x) if place == "between" else x)
+    if len(net.shapes[x]) > 2 and net.often(60):
+        x = net.gemm(net.node("Flatten", x))
+    if net.often(15):
+        seen.append(x)
+    x = net.tail(net.unsupported(x) if place == "behind" else x)
+    outputs = [x] + ([net.choose(*seen)] if seen and net.often(25) else [])
+    how = _how(net)
+    return Case(net.model(shape, outputs), net.given(shape, gaps), how, net.io(), net.refused)
+
+
+def _how(net):
+    ranges = net.choose("observed", "observed", "observed", "clip", "percentile", "entropy")
+    layers = [node.name for node in net.nodes if node.op_type in ("Gemm", "MatMul", "Conv")]
+    kept = (net.choose(*layers),) if len(layers) > 1 and net.often(15) else ()
+    return Quantize(
+        ranges=ranges,
+        percentile=99.0 if ranges == "percentile" else 99.99,
+        per_channel=net.often(70),
+        reduce_range=net.often(25),
+        rounding=net.choose("nearest", "compensated"),
+        float_layers=kept,
+        float_outputs=net.often(10),
+    )

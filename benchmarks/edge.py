@@ -60,8 +60,9 @@ def main() -> None:
             built = build(model, load(target), Path(folder))
         results.append(_record(built))
         print(_line(results[-1]), flush=True)
-    results.append(_random_graphs(chosen.graphs))
-    print(_line(results[-1]), flush=True)
+    if chosen.graphs:
+        results.append(_random_graphs(chosen.graphs))
+        print(_line(results[-1]), flush=True)
     chosen.out.parent.mkdir(exist_ok=True)
     partial = chosen.out.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

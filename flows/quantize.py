@@ -76,7 +76,7 @@ def _quantize(workload: Workload, before: Results, out: Path) -> Document:
         FLOAT: models[0],
         INT8: models[1],
         CALIBRATION: npy(calibration.features),
-        VECTORS: _npz(features=proved.features, labels=proved.labels.astype(np.str_)),
+        VECTORS: _npz(proved.features, proved.labels.astype(np.str_)),
     }
     for name, content in files.items():
         (out / name).write_bytes(content)
@@ -131,9 +131,9 @@ def npy(rows: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def _npz(**arrays: NDArray[Any]) -> bytes:
+def _npz(features: NDArray[np.float32], labels: NDArray[np.str_]) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    np.savez(stream, features=features, labels=labels)
     return stream.getvalue()
 
 

@@ -1,8 +1,9 @@
 """Float ONNX graphs by hand: a stage's graph, the merged ensemble, and a way to run either.
 
-Opset 17, the default domain alone, a fixed IR version, no producer, no documentation and no
-dates: equal weights give equal bytes. Linear maps that belong to preprocessing are `MatMul`s
-under the name `preprocess`, which quantisation leaves in float; layers are `Gemm`s.
+Opset 17, the default domain alone (but for trees, which `ai.onnx.ml` has), a fixed IR version, no
+producer, no documentation and no dates: equal weights give equal bytes. Linear maps that belong to
+preprocessing are `MatMul`s under the name `preprocess`, which quantisation leaves in float; layers
+are `Gemm`s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from firnline.errors import HandshakeError
 
 OPSET = 17
+TREES_DOMAIN, TREES_OPSET = "ai.onnx.ml", 3
 IR_VERSION = 8
 ROWS = "rows"
 PREPROCESS = "preprocess"
@@ -33,7 +35,7 @@ class Graph:
         self._nodes: list[Any] = []
         self._constants: dict[str, NDArray[Any]] = {}
         self._inputs: list[tuple[str, int]] = []
-        self._outputs: list[tuple[str, int]] = []
+        self._outputs: list[tuple[str, int, int]] = []
         self._renamed: dict[str, str] = {}
 
     def input(self, name: str, width: int) -> str:
@@ -41,9 +43,9 @@ class Graph:
         self._inputs.append((name, width))
         return name
 
-    def output(self, name: str, value: str, width: int) -> None:
+    def output(self, name: str, value: str, width: int, kind: int = TensorProto.FLOAT) -> None:
         """Make a value a declared output, under its name; a value can be one output only."""
-        self._outputs.append((name, width))
+        self._outputs.append((name, width, kind))
         self._renamed[value] = name
 
     def impute(self, value: str, fill: FloatArray) -> str:
@@ -104,6 +106,21 @@ class Graph:
         low, high = float(levels[0]), float(levels[-1])
         return self.clip(self.node("Add", total, self.constant(levels[:1])), low, high)
 
+    def trees(self, value: str, outputs: int, **attributes: Any) -> str:
+        """Sum of the leaves that each row reaches, [rows, outputs]: a TreeEnsembleRegressor.
+
+        Args:
+            value: Input [rows, columns].
+            outputs: Numbers a leaf holds.
+            **attributes: `nodes_*` and `target_*` of the operator.
+        """
+        how = {"domain": TREES_DOMAIN, "n_targets": outputs}
+        return self.node("TreeEnsembleRegressor", value, kind="trees", **how, **attributes)
+
+    def argmax(self, value: str) -> str:
+        """Place of each row's greatest element, the first of equal ones, int64 [rows, 1]."""
+        return self.node("ArgMax", value, axis=1, keepdims=1)
+
     def concat(self, *values: str) -> str:
         """Values side by side."""
         return self.node("Concat", *values, axis=1)
@@ -117,7 +134,7 @@ class Graph:
             self._nodes,
             self._name,
             [matrix_info(name, width) for name, width in self._inputs],
-            [matrix_info(name, width) for name, width in self._outputs],
+            [matrix_info(name, width, kind) for name, width, kind in self._outputs],
             [numpy_helper.from_array(value, name) for name, value in self._constants.items()],
         )
         return serialise(graph)
@@ -233,16 +250,19 @@ def inverse(scale: FloatArray) -> FloatArray:
     return (np.float32(1) / scale.astype(np.float32)).astype(np.float32)
 
 
-def matrix_info(name: str, width: int) -> Any:
-    """The type of a value: float32 [rows, width]."""
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [ROWS, width])
+def matrix_info(name: str, width: int, kind: int = TensorProto.FLOAT) -> Any:
+    """The type of a value: [rows, width] of float32, or of another element type of ONNX."""
+    return helper.make_tensor_value_info(name, kind, [ROWS, width])
 
 
 def serialise(graph: Any) -> bytes:
     """Wrap a graph in a model, check it in full, and give its bytes."""
+    opsets = [helper.make_opsetid("", OPSET)]
+    if any(node.domain == TREES_DOMAIN for node in graph.node):
+        opsets.append(helper.make_opsetid(TREES_DOMAIN, TREES_OPSET))
     model = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=opsets,
         ir_version=IR_VERSION,
         producer_name="",
     )

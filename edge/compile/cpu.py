@@ -15,7 +15,7 @@ from edge.compile import Artifact, Ran, Values
 from edge.decide import SCORE
 from edge.export.model import Model
 from edge.parity_run import exact_in_eight_bits, integer_session, score
-from edge.program import Dequantize
+from edge.program import Dequantize, Value
 from firnline.contracts.target import Profile
 
 EXACT = True
@@ -78,22 +78,36 @@ def _timings(model: Model) -> dict[str, int | str]:
 
 
 def _integers(model: Model) -> dict[str, NDArray[Any]]:
-    """The int8 values that leave the integer part, as ONNX Runtime computes them."""
-    graph = onnx.load_from_string(model.int8_model)
-    made = {name for node in graph.graph.node for name in node.output}
-    steps = model.program.operations
-    read = [step.inputs[0] for step in steps if isinstance(step, Dequantize)]
-    wanted = [name for name in dict.fromkeys([*read, *model.program.outputs]) if name in made]
-    wanted = [name for name in wanted if model.program.values[name].dtype == "int8"]
-    present = {value.name for value in graph.graph.output}
-    for name in wanted:
-        if name not in present:
-            graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT8, None))
-    found = score(graph.SerializeToString(), model.vectors, *wanted) if wanted else {}
-    return {
-        name: value.reshape(len(value), *model.program.values[name].shape)
-        for name, value in found.items()
-    }
+    """What leaves the integer part, as ONNX Runtime computes it: values of the program by name."""
+    loaded = onnx.load_from_string(model.int8_model)
+    made = {name for node in loaded.graph.node for name in node.output}
+    present = {value.name for value in loaded.graph.output}
+    program = model.program
+    dequantised = [step for step in program.operations if isinstance(step, Dequantize)]
+    inside = [step.inputs[0] for step in dequantised if step.inputs[0] in made - present]
+    # Images lie in memory otherwise than in the graph; as outputs they lie as there.
+    inside = [name for name in inside if sum(axis > 1 for axis in program.values[name].shape) < 2]
+    for name in dict.fromkeys(inside):
+        loaded.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT8, None))
+    exact = {step.output for step in dequantised}
+    outer = [
+        name for name in program.outputs if name in exact or program.values[name].dtype == "int8"
+    ]
+    wanted = list(dict.fromkeys([*inside, *outer]))
+    found = score(loaded.SerializeToString(), model.vectors, *wanted) if wanted else {}
+    return {name: _stored(program.values[name], rows) for name, rows in found.items()}
+
+
+def _stored(value: Value, rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows as the program holds them; of an int8 output the graph gives the real numbers."""
+    shaped = rows.reshape(len(rows), *value.shape)
+    if value.dtype != "int8" or rows.dtype == np.int8:
+        return shaped
+    # Dequantised numbers lie on the grid, so this is their only inverse.
+    stored: NDArray[np.int8] = (np.rint(shaped / np.float32(value.scale)) + value.zero).astype(
+        np.int8
+    )
+    return stored
 
 
 def _nanoseconds(content: bytes, model: Model) -> int:

@@ -1,5 +1,6 @@
 """One model for one target: compiled, run on the vectors, held to the reference and to budgets."""
 
+import glob
 import os
 import platform
 import shutil
@@ -7,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from psutil import pid_exists
 
 from edge.compile import Artifact, Ran, compiler
 from edge.decide import SCORE
@@ -120,7 +123,7 @@ def write(out: Path, files: Mapping[str, bytes]) -> None:
         ValueError: A path leaves the folder.
     """
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    _sweep(out)
     partial.mkdir(parents=True)
     try:
         for name, content in files.items():
@@ -136,6 +139,14 @@ def write(out: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _sweep(out: Path) -> None:
+    """Remove what writers of this folder left that were killed."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
+        writer = left.name.split(".")[-2]
+        if not writer.isdigit() or int(writer) == os.getpid() or not pid_exists(int(writer)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def artifact_digest(files: Mapping[str, bytes]) -> str:
     """sha256 over the names and sha256s of an artifact's files."""
     return digest({name: bytes_digest(content) for name, content in files.items()})
@@ -147,7 +158,7 @@ def _proof(
     found = compare(model.golden, ran.values) if ran.runner and ran.values else None
     decided = _decided(model, ran)
     against = (*reasons(found, decided, model.limits, exact=exact), *over)
-    settled = "accept" if ran.runner else "not run"
+    settled = "accept" if found or decided else "not run"
     return Proof(
         model=model.name,
         target=profile.name,

@@ -16,6 +16,7 @@ from edge.parity_run import score as run_onnx
 from edge.program import Program
 from firnline.contracts.ensemble import Parity
 from firnline.digest import bytes_digest, digest
+from firnline.errors import ContractError
 from firnline.evidence.scores import DecisionRule
 
 Io = Literal["int8", "float32"]
@@ -160,13 +161,25 @@ def _model(
 
 
 def _as_taken(program: Program, vectors: NDArray[np.float32]) -> NDArray[Any]:
-    """Float windows as the program takes them: channels last, and int8 where it asks for that."""
+    """Float windows as the program takes them: in int8 where it asks for that.
+
+    Raises:
+        ContractError: E9, a missing value for an int8 input.
+    """
     value = program.values[program.inputs[0]]
     rows = vectors.reshape(len(vectors), *value.shape) if value.dtype == "float32" else vectors
     if value.dtype != "int8":
         return rows
+    if np.isnan(rows).any():
+        raise ContractError(
+            "E9",
+            found=f"NaN in window {int(np.argwhere(np.isnan(rows))[0, 0])}, which no int8 value is",
+            where=f"input {program.inputs[0]!r} of {program.name}",
+            mend="leave such windows out, or hand the device floats (--io float32) and fill in the "
+            "graph",
+        )
     quotient = (rows / np.float32(value.scale)).astype(np.float32)
-    stored = np.clip(np.rint(quotient) + value.zero, -128, 127).astype(np.int8)
+    stored: NDArray[np.int8] = np.clip(np.rint(quotient) + value.zero, -128, 127).astype(np.int8)
     return stored.reshape(len(rows), *value.shape)
 
 

@@ -8,7 +8,7 @@ reader has it in float32. See `edge.lower.symbols` for how elements come to lie 
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from edge.lower import elementwise, heads, layers, moves, pools, quantizers
+from edge.lower import elementwise, heads, layers, moves, pools, quantizers, trees
 from edge.lower.context import Context, refuse
 from edge.lower.graph import Graph, Node, element_type, read
 from edge.lower.symbols import Coded, Grid, Real, Symbol, View, Whole, whole
@@ -37,6 +37,9 @@ HANDLERS: dict[str, Handler] = {
     "Gather": moves.gathered,
     "Slice": moves.sliced,
     "Split": moves.split,
+    "TreeEnsembleRegressor": trees.regressor,
+    "TreeEnsembleClassifier": trees.classifier,
+    "Scaler": trees.scaler,
     "Concat": moves.concat,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), moves.reshaped),
     **dict.fromkeys(("MaxPool", "AveragePool"), pools.pool),
@@ -60,6 +63,8 @@ INSTEAD = {
     "PRelu": "use LeakyRelu or Relu",
     "Einsum": "use MatMul with constant weights",
     "Attention": "use Conv over the window",
+    "ZipMap": "convert without it (skl2onnx: options={'zipmap': False})",
+    "TreeEnsemble": "convert for opset 3 of ai.onnx.ml, which has TreeEnsembleRegressor",
 }
 """What to use for operators that cannot."""
 
@@ -85,7 +90,8 @@ def lower(
     Raises:
         HandshakeError: E20, an operator or a use of it cannot be lowered; E21, a quantisation is
             none that integer layers have; E22, shapes are not static; E23, the model cannot be
-            read; E24, there is no such output; E26, an accumulator can leave int32.
+            read; E24, there is no such output; E26, an accumulator can leave int32;
+            E70, E71, trees that have no table, or are broken.
     """
     graph = read(model)
     wanted = tuple(outputs) if outputs is not None else graph.outputs

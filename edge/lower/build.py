@@ -103,6 +103,10 @@ class Builder:
             self._laid[key] = self._moved(view, shape)
         return self._laid[key]
 
+    def can_turn(self, view: View) -> bool:
+        """Whether a view's elements are all of its value's, in its order or transposed."""
+        return self._in_place(view) or move(view.places, self.values[view.name].shape) is not None
+
     def _in_place(self, view: View) -> bool:
         flat = view.places.ravel()
         return flat.size == self.values[view.name].size and bool((np.diff(flat) == 1).all())

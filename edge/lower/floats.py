@@ -124,6 +124,13 @@ def function(context: Context, source: Real, node: Node) -> Real:
         made = with_constant(context, made, "add", _number(offset), False, node)
         made = bounded(context, made, 0.0, 1.0, node)
         return pair(context, source, made, "mul", node) if swish else made
+    if node.operator == "Elu":
+        below = with_constant(context, source, "min", _number(0), False, node)
+        below = unary(context, below, "exp", node)
+        below = with_constant(context, below, "sub", _number(1), False, node)
+        alpha = float(node.attributes.get("alpha", 1.0))
+        below = with_constant(context, below, "mul", _number(alpha), False, node)
+        return pair(context, unary(context, source, "relu", node), below, "add", node)
     refuse(node, "it stays in float here", "put it between int8 values, or use Sigmoid or Tanh")
 
 

@@ -125,7 +125,7 @@ def read(model: bytes) -> Graph:
 def _opset(model: Any) -> int:
     found = {item.domain or "ai.onnx": item.version for item in model.opset_import}
     used = {node.domain or "ai.onnx" for node in model.graph.node}
-    if others := sorted(used - {"ai.onnx"}):
+    if others := sorted(used - {"ai.onnx", "ai.onnx.ml"}):
         raise _unreadable(f"operators of the domains {', '.join(others)}")
     opset = int(found.get("ai.onnx", 0))
     if opset not in OPSETS:

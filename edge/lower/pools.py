@@ -41,6 +41,9 @@ def _window(context: Context, node: Node) -> Window:
     seen = window(node, given, made, (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1]))
     if seen.dilation != (1, 1):
         refuse(node, "dilations", "use a Conv with a dilation, or a stride")
+    last = [(seen.out[axis] - 1) * seen.stride[axis] - seen.pad[axis] for axis in (0, 1)]
+    if any(begin >= size for begin, size in zip(last, seen.given, strict=True)):
+        refuse(node, "ceil_mode makes a window beyond the image", "write the padding out")
     if node.operator == "AveragePool" and node.attributes.get("ceil_mode", 0):
         refuse(node, "ceil_mode", "pad the input so that windows fit")
     return seen

@@ -18,6 +18,7 @@ from edge.lower.symbols import (
     Real,
     Symbol,
     Weights,
+    whole,
 )
 from edge.program import Quantize, Table
 
@@ -100,6 +101,9 @@ def _weights(context: Context, node: Node, array: NDArray[Any]) -> Weights:
 
 def _quantize(context: Context, node: Node, source: Real, grid: Grid, low: int, high: int) -> Coded:
     builder = context.builder
+    if not builder.can_turn(source):
+        # Nothing picks among int8 values, so that it is done before.
+        source = Real(builder.standard(source), whole("", source.shape))
     made = context.int8(node.outputs[0], builder.values[source.name].shape, grid)
     builder.add(Quantize(builder.name(node.name), (source.name,), made, low, high))
     return Coded(made, source.places)

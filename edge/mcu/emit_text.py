@@ -29,7 +29,7 @@ KEYWORDS = frozenset(_RESERVED.split())
 """Of C and C++, and what generated functions call their own."""
 
 _DECLARED = re.compile(r"static const (\w+) \w+((?:\[\d+\])+)")
-_SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "firnline_node": 8}
+_SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2}
 
 
 def identifier(name: str, taken: Collection[str] = ()) -> str:

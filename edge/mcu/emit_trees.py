@@ -1,62 +1,200 @@
-"""Trees as C tables: 8 bytes a node, the two children of a node side by side."""
+"""Trees as C tables: 9 bytes a split, or 6 where a column's thresholds are few.
+
+A split holds a key, a column and where to go on; a leaf is a reference to a row of values, equal
+rows held once. Keys are float32 thresholds in the order of integers, or their places among all
+thresholds of the column: x <= t exactly where fewer than its place + 1 thresholds lie below x.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge.leaves import nodes_of_trees, unit
 from edge.mcu.emit import emit
-from edge.mcu.emit_text import array, number, record, rows
+from edge.mcu.emit_text import array, number, record
 from edge.mcu.kernels import Emitted, Operand
-from edge.program import Trees
+from edge.program import Floats, Trees
 from firnline.errors import HandshakeError
 
-MOST_NODES = 1 << 16
-MOST_COLUMNS = 1 << 14
+MOST = 1 << 15
+"""Splits of a group of trees, and rows of its values."""
+
+_RANKING_CODE = 128  # Bytes that looking up places takes about.
+_ALWAYS_RIGHT = -(2**31)
+
+
+@dataclass
+class _Group:
+    """Trees that share their tables.
+
+    Attributes:
+        splits: Nodes of the program.
+        following: Per split, where to go on: a split, or `MOST` + a row.
+        roots: Per tree, as `following`.
+        rows: Bytes of a row of values -> its place.
+        leaves: A leaf of every row.
+    """
+
+    splits: list[int] = field(default_factory=list)
+    following: list[tuple[int, int]] = field(default_factory=list)
+    roots: list[int] = field(default_factory=list)
+    rows: dict[bytes, int] = field(default_factory=dict)
+    leaves: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """What splits compare.
+
+    Attributes:
+        column: Per node, the place among `columns`.
+        key: Per node.
+        columns: uint16: 2 * column of the input, plus 1 where missing goes left.
+        levels: int32, thresholds of all columns, ascending in each; None where keys are thresholds.
+        counts: uint16, how many of each column.
+    """
+
+    column: NDArray[np.generic]
+    key: NDArray[np.generic]
+    columns: NDArray[np.uint16]
+    levels: NDArray[np.int32] | None
+    counts: NDArray[np.uint16]
 
 
 @emit.register
 def trees(step: Trees, prefix: str, inputs: Sequence[Operand], y: Operand) -> Emitted:
     """Sum of the leaves an input reaches in every tree."""
     (x,) = inputs
-    nodes: list[str] = []
-    leaves: list[int] = []
-    roots, first_leaves = [], []
-    for root in step.roots.tolist():
-        roots.append(len(nodes))
-        first_leaves.append(len(leaves))
-        _tree(step, root, nodes, leaves)
-    data = (
-        f"static const firnline_node {prefix}_nodes[{len(nodes)}] FIRNLINE_ALIGNED = {{\n"
-        f"{rows(nodes)}\n}};\n"
-    )
-    data += array(f"{prefix}_roots", np.array(roots, np.uint32))
-    data += array(f"{prefix}_leaf", np.array(first_leaves, np.uint32))
-    data += array(f"{prefix}_values", step.leaf[leaves])
-    data += array(f"{prefix}_base", step.base)
-    fields = {name: f"{prefix}_{name}" for name in ("nodes", "roots", "leaf", "values", "base")}
-    fields |= {"trees": f"{len(roots)}u", "outputs": f"{step.leaf.shape[1]}u"}
-    data += record("firnline_trees", f"{prefix}_forest", fields)
-    call = f"firnline_trees_run(&{prefix}_forest, {x.expression}, {y.expression});"
-    return Emitted(data, call, ("float_trees.h",))
+    if step.feature.max() >= x.value.size:
+        found = f"column {step.feature.max()} of an input of {x.value.size:,} elements"
+        raise _refused(step, found, "give the trees the columns that they were trained on")
+    keys, step_unit = _keys(step), unit(step)
+    count, outputs = len(keys.columns), step.leaf.shape[1]
+    data = array(f"{prefix}_columns", keys.columns) if count else ""
+    call = "int32_t *const seen = scratch;\n"
+    if count:
+        call += f"firnline_trees_see({prefix}_columns, {count}u, {x.expression}, seen);\n"
+    else:
+        call += f"(void){x.expression};\n"
+    if keys.levels is not None:
+        data += array(f"{prefix}_levels", keys.levels) + array(f"{prefix}_counts", keys.counts)
+        call += f"firnline_trees_rank({prefix}_levels, {prefix}_counts, {count}u, seen);\n"
+    base = step.base if step_unit is None else _whole(step.base, step_unit)
+    total = y.expression if step_unit is None else "sum"
+    if step_unit is not None:
+        call += f"int32_t *const sum = &seen[{count}];\n"
+    call += "".join(f"{total}[{i}] = {number(value)};\n" for i, value in enumerate(base))
+    kind = "float" if step_unit is None else "whole"
+    for place, group in enumerate(_groups(step)):
+        name = f"{prefix}_forest{place}"
+        data += _tables(name, step, group, keys, step_unit)
+        call += f"firnline_trees_add_{kind}(&{name}, seen, {total});\n"
+    if step_unit is not None:
+        scale = number(np.float32(step_unit))
+        call += "".join(
+            f"{y.expression}[{i}] = (float)sum[{i}] * {scale};\n" for i in range(outputs)
+        )
+    return Emitted(data, call.rstrip("\n"), ("float_trees.h",), 4 * (count + outputs))
 
 
-def _tree(step: Trees, root: int, nodes: list[str], leaves: list[int]) -> None:
-    """Append one tree's nodes, every pair of children together, and the places of its leaves."""
-    order, place, first_leaf = [root], 0, len(leaves)
-    while place < len(order):
-        node = order[place]
-        place += 1
-        if step.feature[node] < 0:
-            nodes.append(f"{{0.0f, {len(leaves) - first_leaf}u, -1}}")
-            leaves.append(node)
-            continue
-        split = 2 * int(step.feature[node]) + int(step.missing_left[node])
-        if len(order) + 2 > MOST_NODES or split >= 2 * MOST_COLUMNS:
-            raise HandshakeError(
-                "E37",
-                found=f"a tree with more than {MOST_NODES} nodes or {MOST_COLUMNS} columns",
-                where=f"node {step.name}",
-                mend="train with a smaller max_depth, or on fewer columns",
-            )
-        nodes.append(f"{{{number(step.threshold[node])}, {len(order)}u, {split}}}")
-        order += [int(step.left[node]), int(step.right[node])]
+def _whole(values: Floats, step_unit: float) -> NDArray[np.int32]:
+    return (values.astype(np.float64) / step_unit).astype(np.int32)
+
+
+def _keys(step: Trees) -> _Keys:
+    """Keys of all splits, as thresholds or as places, whichever takes less flash."""
+    inner = step.feature >= 0
+    wanted = 2 * step.feature.astype(np.int64) + step.missing_left
+    columns, places = np.unique(wanted[inner], return_inverse=True)
+    narrow = np.uint8 if len(columns) <= 256 else np.uint16
+    column = np.zeros(len(wanted), narrow)
+    column[inner] = places
+    key = _ordered(step.threshold)
+    found = [np.unique(key[inner & (column == place)]) for place in range(len(columns))]
+    counts = np.array([len(levels) for levels in found], np.int64)
+    made = _Keys(column, key, columns.astype(np.uint16), None, np.zeros(0, np.uint16))
+    if not inner.any() or np.isnan(step.threshold[inner]).any() or counts.max() >= 2 * MOST:
+        return made
+    width = 1 if counts.max() <= 256 else 2
+    splits = int(inner.sum())
+    if width * splits + 4 * int(counts.sum()) + 2 * len(counts) + _RANKING_CODE >= 4 * splits:
+        return made
+    ranks = np.zeros(len(key), np.uint8 if width == 1 else np.uint16)
+    for place, levels in enumerate(found):
+        here = inner & (column == place)
+        ranks[here] = np.searchsorted(levels, key[here])
+    levels = np.concatenate(found).astype(np.int32)
+    return _Keys(column, ranks, made.columns, levels, counts.astype(np.uint16))
+
+
+def _ordered(thresholds: Floats) -> NDArray[np.int32]:
+    """Floats as integers of the same order; NaN, which nothing is at most, below all of them."""
+    # The sum makes 0.0 of -0.0, which inputs of either sign are at most.
+    bits = (thresholds + np.float32(0)).view(np.int32)
+    ordered = np.where(bits >= 0, bits, -1 - (bits & 0x7FFFFFFF)).astype(np.int32)
+    return np.where(np.isnan(thresholds), np.int32(_ALWAYS_RIGHT), ordered)
+
+
+def _groups(step: Trees) -> list[_Group]:
+    """Trees in order, as many together as 15 bits can tell apart."""
+    made = [_Group()]
+    for nodes in nodes_of_trees(step):
+        splits = [node for node in nodes if step.feature[node] >= 0]
+        leaves = [node for node in nodes if step.feature[node] < 0]
+        if len(leaves) > MOST:
+            mend = f"train with a smaller max_depth: at most {MOST:,} leaves a tree"
+            raise _refused(step, f"a tree of {len(leaves):,} leaves", mend)
+        new = {step.leaf[node].tobytes() for node in leaves}.difference(made[-1].rows)
+        if max(len(made[-1].splits) + len(splits), len(made[-1].rows) + len(new)) > MOST:
+            made.append(_Group())
+        _append(step, made[-1], nodes, splits, leaves)
+    return made
+
+
+def _append(
+    step: Trees, group: _Group, nodes: list[int], splits: list[int], leaves: list[int]
+) -> None:
+    references = {node: len(group.splits) + place for place, node in enumerate(splits)}
+    for node in leaves:
+        row = step.leaf[node].tobytes()
+        if row not in group.rows:
+            group.rows[row] = len(group.leaves)
+            group.leaves.append(node)
+        references[node] = MOST + group.rows[row]
+    group.roots.append(references[nodes[0]])
+    group.splits += splits
+    group.following += [
+        (references[int(step.left[node])], references[int(step.right[node])]) for node in splits
+    ]
+
+
+def _tables(name: str, step: Trees, group: _Group, keys: _Keys, step_unit: float | None) -> str:
+    """A group's arrays and the structure that names them."""
+    values: NDArray[np.generic] = step.leaf[group.leaves]
+    if step_unit is not None:
+        whole = _whole(step.leaf[group.leaves], step_unit)
+        values = whole.astype(np.int16) if (np.abs(whole) < MOST).all() else whole
+    arrays: dict[str, NDArray[np.generic]] = {
+        "keys": keys.key[group.splits],
+        "columns": keys.column[group.splits],
+        "next": np.array(group.following, np.uint16),
+        "roots": np.array(group.roots, np.uint16),
+        "values": values,
+    }
+    held = {part: table for part, table in arrays.items() if table.size}
+    data = "".join(array(f"{name}_{part}", table) for part, table in held.items())
+    fields = {part: f"{name}_{part}" if part in held else "NULL" for part in arrays}
+    fields |= {
+        "trees": f"{len(group.roots)}u",
+        "outputs": f"{step.leaf.shape[1]}u",
+        "key_bytes": f"{keys.key.itemsize}u",
+        "column_bytes": f"{keys.column.itemsize}u",
+        "value_bytes": f"{values.dtype.itemsize}u",
+    }
+    return data + record("firnline_trees", name, fields)
+
+
+def _refused(step: Trees, found: str, mend: str) -> HandshakeError:
+    return HandshakeError("E37", found=found, where=f"node {step.name}", mend=mend)

@@ -12,6 +12,9 @@ import numpy as np
 
 Step = Mapping[str, Any]
 
+_IMAGE = 4
+"""Axes of an image with its batch."""
+
 
 def _qnn(step: Step) -> dict[str, Any]:
     """Compile for a Hexagon HTP, and run the rows in Qualcomm's simulator of it."""
@@ -54,8 +57,10 @@ def _rknn(step: Step) -> dict[str, Any]:
         _told(tool.export_rknn(step["to"]), "export_rknn")
         _told(tool.init_runtime(), "init_runtime")
         rows = _rows(step)
+        # Images come as ONNX has them; by itself the simulator takes them channels last.
+        layouts = ["nchw" if row.ndim == _IMAGE else "undefined" for row in rows]
         made = [
-            tool.inference(inputs=[row[place : place + 1] for row in rows])
+            tool.inference([row[place : place + 1] for row in rows], data_format=layouts)
             for place in range(len(rows[0]))
         ]
     finally:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from edge.quantize.graph import attribute
 from edge.quantize.weights import Moments
 
-_MOST_WINDOWS = 20_000
+_WINDOWS_A_COLUMN = 16
+_LEAST_WINDOWS = 4096
 
 Floats = NDArray[np.float32]
 
@@ -28,8 +29,8 @@ def moments(node: Any, weights: Floats, rows: Floats) -> Moments:
 
 
 def _products(part: Floats) -> NDArray[np.float64]:
-    wide = part.astype(np.float64)
-    return wide.T @ wide
+    product: NDArray[np.float64] = (part.T @ part).astype(np.float64)
+    return product
 
 
 def _windows(node: Any, weights: Floats, rows: Floats) -> Floats:
@@ -47,7 +48,8 @@ def _windows(node: Any, weights: Floats, rows: Floats) -> Floats:
         )
     ]
     places = len(rows) * int(np.prod(sizes))
-    chosen = np.unique(np.linspace(0, places - 1, min(places, _MOST_WINDOWS)).astype(np.int64))
+    wanted = max(_WINDOWS_A_COLUMN * int(np.prod(weights.shape[1:])), _LEAST_WINDOWS)
+    chosen = np.linspace(0, places - 1, min(places, wanted)).astype(np.int64)
     row, *place = np.unravel_index(chosen, (len(rows), *sizes))
     wide = np.pad(rows, [(0, 0), (0, 0), *zip(pads[:axes], pads[axes:], strict=True)])
     offsets = np.meshgrid(

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from edge.quantize.graph import Constant, Net, Shape, node_like
+from edge.quantize.graph import Constant, Net, Shape, floats, node_like
 from edge.quantize.grids import Grid
+from edge.quantize.linear import is_layer
 from edge.quantize.plan import Plan
 from edge.quantize.weights import Packed
 
@@ -31,6 +32,8 @@ def placed(plan: Plan, grids: Mapping[str, Grid], packed: Mapping[str, Packed]) 
     for node in plan.net.nodes:
         if node.name in packed:
             writer.layer(node, packed[node.name])
+        elif is_layer(plan.net, node) and node.name not in plan.layers:
+            writer.float_layer(node)
         else:
             writer.node(node)
     return writer.net()
@@ -68,6 +71,22 @@ class _Writer:
         names.append(self._stored(node.input[1], packed.weights, packed.scales))
         names.append(self._stored(node.input[2], packed.bias, packed.bias_scales))
         self._node(node, names)
+
+    def float_layer(self, node: Any) -> None:
+        """A layer that stays float: its weights and bias negated, and its result negated again.
+
+        The same to the bit. ONNX Runtime would quantise the weights of a float layer between DQ
+        and Q by itself, with one scale for all of them; of Neg it makes no such layer.
+        """
+        names = [f"{name}/negated" for name in node.input[1:]]
+        for name, given in zip(names, node.input[1:], strict=True):
+            self._constants[name] = -floats(self._plan.net.constants[given])
+        turned = f"{node.output[0]}/negated"
+        self._shapes[turned] = self._shapes[node.output[0]]
+        read = [self._read(node.input[0]), *names]
+        self._nodes.append(node_like(node, input=read, output=[turned]))
+        negate = helper.make_node("Neg", [turned], node.output, name=f"{node.name}/negate")
+        self._node(negate, [turned])
 
     def _stored(self, name: str, value: Constant, scales: NDArray[np.float32]) -> str:
         """A constant of integers with zero point 0, by channel where it has several scales."""

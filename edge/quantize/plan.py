@@ -50,6 +50,14 @@ _INSTEAD = {
     "Softplus": "Relu",
     "Mish": "HardSwish",
     "PRelu": "LeakyRelu",
+    "Add": "a bias in the layer before, or a sum of two values of one shape",
+    "Concat": "values that layers make, not constants",
+    "Mul": "factors in the weights of the layer before, or Add in the place of a gate",
+    "Div": "factors in the weights of the layer before",
+    "Sub": "Add, with the sign in the weights of the layer before",
+    "Gather": "Gemm with weights that pick columns",
+    "Slice": "Gemm with weights that pick columns",
+    "Split": "two layers, each with its own outputs",
     "Selu": "Relu",
 }
 
@@ -91,7 +99,7 @@ def plan(net: Net, how: Quantize) -> Plan:
     reach = _Reach.of(net)
     integer, kept = _integer(net, how, set(layers), reach)
     net, bounds = _without_bounds(net, integer, kept)
-    islands = _islands(net, integer, reach)
+    islands = _islands(net, integer, kept, reach)
     values: dict[str, None] = {}
     for node in net.nodes:
         if node.name in integer:
@@ -272,20 +280,26 @@ def limits(net: Net, node: Any) -> tuple[float, float]:
     return low, high
 
 
-def _islands(net: Net, integer: set[str], reach: _Reach) -> tuple[str, ...]:
+def _islands(net: Net, integer: set[str], kept: set[str], reach: _Reach) -> tuple[str, ...]:
     found = []
+    stored = {name for node in net.nodes if node.name in integer for name in node.output} - kept
     for node in net.nodes:
         if node.name in integer or is_layer(net, node) or is_preprocess(node):
             continue
         if not reach.between(node):
             continue
-        if node.op_type not in (*FLOAT, *INTEGER):
-            instead = _INSTEAD.get(node.op_type, f"one of {', '.join(sorted(INTEGER))}")
-            raise HandshakeError(
-                "E10",
-                found=f"operator {node.op_type} between layers, which has no integer form",
-                where=f"node {node.name} of the float graph",
-                mend=f"use {instead}, or move it before the first layer or after the last",
-            )
+        if node.op_type not in (*FLOAT, *INTEGER) or stored.issuperset(net.values_of(node)):
+            raise _refused(node)
         found.append(node.name)
     return tuple(found)
+
+
+def _refused(node: Any) -> HandshakeError:
+    instead = _INSTEAD.get(node.op_type, f"one of {', '.join(sorted(INTEGER))}")
+    return HandshakeError(
+        "E10",
+        found=f"operator {node.op_type} between layers, which has no integer form as it stands",
+        where=f"node {node.name} of the float graph",
+        mend=f"use {instead}, or move it before the first layer or after the last; or set "
+        "`float_outputs`, where it only scores what a layer gives",
+    )

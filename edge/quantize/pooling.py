@@ -23,10 +23,34 @@ def pool(view: View, node: Any) -> Rewrite | None:
         return Rewrite((node.name,), (made,))
     if node.op_type not in ("MaxPool", "AveragePool"):
         return None
-    if attribute(node, "auto_pad", "NOTSET") == "NOTSET":
+    kernel = tuple(attribute(node, "kernel_shape", []))
+    pads = explicit_pads(view, node, kernel)
+    if attribute(node, "ceil_mode", 0) and not attribute(node, "count_include_pad", 0):
+        pads = _rounded_up(view, node, kernel, pads)
+        made = node_like(node, auto_pad="NOTSET", pads=pads, ceil_mode=0)
+    elif attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+        made = node_like(node, auto_pad="NOTSET", pads=pads)
+    else:
         return None
-    pads = explicit_pads(view, node, tuple(attribute(node, "kernel_shape", [])))
-    return Rewrite((node.name,), (node_like(node, auto_pad="NOTSET", pads=pads),))
+    return Rewrite((node.name,), (made,))
+
+
+def _rounded_up(view: View, node: Any, kernel: tuple[int, ...], pads: list[int]) -> list[int]:
+    """Padding that makes as many windows as `ceil_mode` does: each begins on the image or before.
+
+    ONNX's own inference counts one that begins behind it; runtimes and frameworks do not.
+    """
+    axes = len(kernel)
+    strides = attribute(node, "strides", [1] * axes)
+    dilations = attribute(node, "dilations", [1] * axes)
+    made = list(pads)
+    for axis, size in enumerate(view.shape(node.input[0])[2:]):
+        span = (kernel[axis] - 1) * dilations[axis] + 1
+        before, after, stride = pads[axis], pads[axes + axis], strides[axis]
+        count = -(-(size + before + after - span) // stride) + 1
+        count -= (count - 1) * stride >= size + before
+        made[axes + axis] = max((count - 1) * stride + span - size - before, 0)
+    return made
 
 
 def mean(view: View, node: Any) -> Rewrite | None:

@@ -23,6 +23,8 @@ MOST_STEPS = 512
 
 _MOST_MULTIPLIER = 2**31 - 1
 _CANDIDATES = 1024
+_HOPELESS = 1.5e-5
+"""Scales below it have integers at once, when little is in reach, or not within any steps."""
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -125,7 +127,8 @@ def nudged(
     """
     wanted = np.asarray(weight_scales, np.float32)
     bits = wanted.view(np.int32)
-    greatest = combined(x_scale, wanted, y_scale) * np.float32(1 + MOST_STEPS * 2.0**-22)
+    wanted_scales = combined(x_scale, wanted, y_scale)
+    greatest = wanted_scales * np.float32(1 + MOST_STEPS * 2.0**-22)
     shift = int(_greatest_shift(greatest).min())
     found, pending = wanted.copy(), np.arange(len(wanted))
     for steps in _outwards(len(wanted)):
@@ -135,7 +138,7 @@ def nudged(
         good = _have_integers(scales, zero, *reach, shift).reshape(tried.shape)
         hit, first = good.any(axis=1), good.argmax(axis=1)
         found[pending[hit]] = tried[hit, first[hit]]
-        pending = pending[~hit]
+        pending = pending[~hit & (wanted_scales[pending] > _HOPELESS)]
         if not len(pending):
             break
     return found

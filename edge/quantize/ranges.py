@@ -98,6 +98,8 @@ def _loss(counts: Counts, begin: int, end: int) -> float:
     bins = np.maximum(np.bincount(level, filled, _LEVELS), 1)
     told = np.where(filled, (sums / bins)[level], 0.0)
     there = saturated > 0
+    if not told.any():
+        return np.inf
     told = np.where(there, np.maximum(told, 1e-9 * told.sum()), told)
     true, said = saturated[there] / saturated.sum(), told[there] / told.sum()
     return float((true * np.log(true / said)).sum())

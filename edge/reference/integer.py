@@ -90,7 +90,9 @@ def softmax(step: Softmax, x: Int8s, made: Value) -> Int8s:
     """Exponentials out of the table, each as its share of the row's sum."""
     greatest = x.max(axis=-1, keepdims=True).astype(np.int32)
     powers = step.table[255 + x.astype(np.int32) - greatest]
-    shares = (powers * np.float32(step.levels)) / total(powers)[..., None]
+    # Infinity, where an element is nearly all of the sum, is the greatest result all the same.
+    with np.errstate(over="ignore"):
+        shares = (powers * np.float32(step.levels)) / total(powers)[..., None]
     return _stored(shares, made.zero, -128, 127)
 
 

@@ -46,8 +46,13 @@ def fidelity(model: Model) -> dict[str, float]:
             continue
         golden = model.golden[name].astype(np.float64).reshape(exact.shape)
         real = (golden - value.zero) * value.scale if value.dtype == "int8" else golden
-        scale = float(np.sqrt(np.mean(np.square(exact.astype(np.float64)))))
-        error = float(np.sqrt(np.mean(np.square(real - exact))))
+        # A missing input can leave an output without a number.
+        both = np.isfinite(exact) & np.isfinite(real)
+        if not both.any():
+            continue
+        wanted = exact[both].astype(np.float64)
+        scale = float(np.sqrt(np.mean(np.square(wanted))))
+        error = float(np.sqrt(np.mean(np.square(real[both] - wanted))))
         found[name] = error / scale if scale else error
     return found
 

@@ -88,9 +88,12 @@ def _shown(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends a cell nor its row."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _list(items: Sequence[str]) -> str:

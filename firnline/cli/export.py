@@ -1,6 +1,5 @@
 """`firnline export`: a model for chips, each with its proof."""
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from firnline import wiring
-from firnline.cli.run import flow_job
-from firnline.cli.show import RunProgress, aside, print_json, screen, show_error
+from firnline.cli.run import fail, flow_job, unexpected
+from firnline.cli.show import RunProgress, aside, print_json, screen
 from firnline.contracts.ensemble import Quantize
 from firnline.errors import DeliveryError, FirnlineError
 
@@ -48,10 +47,10 @@ def export_onnx(
             documents = _export(given, targets, folder, io, _quantize(how), progress)
         except FirnlineError as error:
             progress.__exit__()
-            if as_json:
-                print_json({"error": error.document()})
-            show_error(error, progress.step)
-            sys.exit(1)
+            fail(error, progress.step, as_json=as_json)
+        except Exception as error:
+            progress.__exit__()
+            fail(unexpected(error, progress.step), progress.step, as_json=as_json)
     _show(documents, as_json=as_json)
 
 
@@ -72,6 +71,8 @@ def _export(
 
     if io not in get_args(Io):
         raise _refused(f"--io {io}", f"choose one of {', '.join(get_args(Io))}")
+    if out.exists() and not out.is_dir():
+        raise _refused(f"--out {out} is a file", "name a folder")
     onnx, calibration, vectors = given
     profiles = [load(target, wiring.settings().project) for target in targets]
     float_model = read_model(onnx)

@@ -65,7 +65,7 @@ def export(
     """
     from firnline.cli.export import export_ensemble, export_onnx
 
-    if onnx is None and ensemble is not None:
+    if onnx is None and ensemble is not None and not (calibration or vectors or out):
         export_ensemble(ensemble, target, as_json=as_json)
     elif onnx is not None and ensemble is None and calibration is not None and target:
         how = {
@@ -78,5 +78,5 @@ def export(
         export_onnx(onnx, calibration, vectors, target, out, io, how, as_json=as_json)
     else:
         raise typer.BadParameter(
-            "give an ensemble, or --onnx with --calibration and at least one --target"
+            "give an ensemble alone, or --onnx with --calibration and at least one --target"
         )

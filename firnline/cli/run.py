@@ -58,10 +58,10 @@ def flow_job(
             document = _served(ensemble, data, work, progress)
         except FirnlineError as error:
             progress.__exit__()
-            _fail(error, progress.step, as_json=as_json)
+            fail(error, progress.step, as_json=as_json)
         except Exception as error:
             progress.__exit__()
-            _fail(_unexpected(error, progress.step), progress.step, as_json=as_json)
+            fail(unexpected(error, progress.step), progress.step, as_json=as_json)
     return {**document, "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -102,14 +102,15 @@ def _check_arguments(ensemble: str, data: str | None) -> None:
         matching(Path(data), contract.files.readings)
 
 
-def _fail(error: FirnlineError, step: str | None, *, as_json: bool) -> NoReturn:
+def fail(error: FirnlineError, step: str | None, *, as_json: bool) -> NoReturn:
+    """Show an error, for machines too where they asked, and exit 1."""
     if as_json:
         print_json({"error": {"step": step, **error.document()}})
     show_error(error, step)
     sys.exit(1)
 
 
-def _unexpected(error: Exception, step: str | None) -> FirnlineError:
+def unexpected(error: Exception, step: str | None) -> FirnlineError:
     """An error nobody foresaw: keep its traceback in a file, and say where."""
     log_path = wiring.settings().state / "logs" / f"{step or 'run'}-{os.getpid()}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)

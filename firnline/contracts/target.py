@@ -1,6 +1,7 @@
 """A target profile: one chip, what builds for it, what it holds and what it may cost, in TOML."""
 
 import tomllib
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -183,7 +184,7 @@ def parse(text: str, where: str) -> Profile:
         raise _refused(breaches, where) from error
 
 
-def over_budget(profile: Profile, figures: dict[str, int | None]) -> list[str]:
+def over_budget(profile: Profile, figures: Mapping[str, int | float | None]) -> list[str]:
     """What a build takes beyond its budget or the chip, in words; empty when it fits.
 
     Args:

@@ -1,53 +1,123 @@
 /*
  * Decision trees: the leaves an input reaches are summed in tree order.
  *
- * A node is 8 bytes; its two children lie side by side. split is 2 * column, plus 1 where a missing
- * value goes left; at a leaf it is -1, and then `left` is the leaf's row of values.
+ * Only splits are nodes, and no float is compared: floats are ordered as integers, once a column
+ * (firnline_trees_see), or by how many of the column's thresholds they pass
+ * (firnline_trees_rank), which takes a byte a node where thresholds are few. A missing value is
+ * seen as the greatest or the least of all, as the splits of its column want it.
  */
 #ifndef FLOAT_TREES_H
 #define FLOAT_TREES_H
 
 #include "firnline_base.h"
 
-typedef struct {
-    float threshold;
-    uint16_t left; /* the left child, from the root of the tree on; the right one follows it */
-    int16_t split;
-} firnline_node;
+#define FIRNLINE_TREE_LEAF 0x8000u
 
 typedef struct {
-    const firnline_node *nodes;
-    const uint32_t *roots; /* [trees] */
-    const uint32_t *leaf;  /* [trees]: the tree's first row of `values` */
-    const float *values;   /* [leaves][outputs] */
-    const float *base;     /* [outputs] */
+    const void *keys;      /* [splits]: an input above it goes to the second of `next` */
+    const void *columns;   /* [splits]: place in `seen` */
+    const uint16_t *next;  /* [splits][2]: a split, or FIRNLINE_TREE_LEAF + a row of `values` */
+    const uint16_t *roots; /* [trees], as in `next` */
+    const void *values;    /* [rows][outputs] */
     uint32_t trees;
     uint32_t outputs;
+    uint32_t key_bytes;    /* 4: int32_t, 2: uint16_t, 1: uint8_t */
+    uint32_t column_bytes; /* 2: uint16_t, 1: uint8_t */
+    uint32_t value_bytes;  /* 4: int32_t or float, 2: int16_t */
 } firnline_trees;
 
-FIRNLINE_INLINE uint32_t firnline_tree_leaf(const firnline_node *root, const float *x)
+/* Floats in the order of integers. -0.0 comes right below 0.0: no threshold is -0.0. */
+FIRNLINE_KERNEL void firnline_trees_see(const uint16_t *columns, uint32_t count, const float *x,
+                                        int32_t *seen)
 {
-    const firnline_node *node = root;
-    while (node->split >= 0) {
-        const float value = x[node->split >> 1];
-        const uint32_t missing_left = (uint32_t)node->split & 1u;
-        const uint32_t goes_left =
-            (value != value) ? missing_left : ((value <= node->threshold) ? 1u : 0u);
-        node = &root[node->left + (1u - goes_left)];
+    for (uint32_t i = 0u; i < count; i++) {
+        const uint32_t column = columns[i]; /* 2 * its place, plus 1 where missing goes left */
+        const uint32_t bits = firnline_bits(x[column >> 1]);
+        const uint32_t size = bits & 0x7FFFFFFFu;
+        if (size > 0x7F800000u) {
+            seen[i] = ((column & 1u) != 0u) ? INT32_MIN : INT32_MAX;
+        } else {
+            seen[i] = (bits == size) ? (int32_t)size : (-1 - (int32_t)size);
+        }
     }
-    return node->left;
 }
 
-FIRNLINE_KERNEL void firnline_trees_run(const firnline_trees *forest, const float *x, float *y)
+/* How many of a column's thresholds (ascending) lie below what is seen. */
+FIRNLINE_KERNEL void firnline_trees_rank(const int32_t *levels, const uint16_t *counts,
+                                         uint32_t count, int32_t *seen)
 {
-    for (uint32_t i = 0u; i < forest->outputs; i++) {
-        y[i] = forest->base[i];
+    for (uint32_t i = 0u; i < count; i++) {
+        uint32_t from = 0u;
+        uint32_t to = counts[i];
+        while (from < to) {
+            const uint32_t middle = (from + to) >> 1;
+            if (levels[middle] < seen[i]) {
+                from = middle + 1u;
+            } else {
+                to = middle;
+            }
+        }
+        levels = &levels[counts[i]];
+        seen[i] = (int32_t)from;
     }
+}
+
+/* Widths are constants where this is called: one of the branches is left of each of these. */
+FIRNLINE_INLINE int32_t firnline_tree_key(const firnline_trees *forest, uint32_t node)
+{
+    if (forest->key_bytes == 4u) {
+        return ((const int32_t *)forest->keys)[node];
+    }
+    if (forest->key_bytes == 2u) {
+        return (int32_t)((const uint16_t *)forest->keys)[node];
+    }
+    return (int32_t)((const uint8_t *)forest->keys)[node];
+}
+
+FIRNLINE_INLINE uint32_t firnline_tree_column(const firnline_trees *forest, uint32_t node)
+{
+    if (forest->column_bytes == 2u) {
+        return ((const uint16_t *)forest->columns)[node];
+    }
+    return ((const uint8_t *)forest->columns)[node];
+}
+
+FIRNLINE_INLINE uint32_t firnline_tree_leaf(const firnline_trees *forest, uint32_t root,
+                                            const int32_t *seen)
+{
+    uint32_t at = root;
+    while (at < FIRNLINE_TREE_LEAF) {
+        const int32_t key = firnline_tree_key(forest, at);
+        const uint32_t above = (seen[firnline_tree_column(forest, at)] > key) ? 1u : 0u;
+        at = forest->next[(2u * at) + above];
+    }
+    return (at - FIRNLINE_TREE_LEAF) * forest->outputs;
+}
+
+/* Leaves that are multiples of one power of two, and never too many of it for a float: the sum of
+ * integers is the sum of floats. */
+FIRNLINE_INLINE void firnline_trees_add_whole(const firnline_trees *forest, const int32_t *seen,
+                                              int32_t *sum)
+{
     for (uint32_t tree = 0u; tree < forest->trees; tree++) {
-        const uint32_t leaf =
-            forest->leaf[tree] + firnline_tree_leaf(&forest->nodes[forest->roots[tree]], x);
+        const uint32_t leaf = firnline_tree_leaf(forest, forest->roots[tree], seen);
         for (uint32_t i = 0u; i < forest->outputs; i++) {
-            y[i] = y[i] + forest->values[(leaf * forest->outputs) + i];
+            if (forest->value_bytes == 2u) {
+                sum[i] += ((const int16_t *)forest->values)[leaf + i];
+            } else {
+                sum[i] += ((const int32_t *)forest->values)[leaf + i];
+            }
+        }
+    }
+}
+
+FIRNLINE_INLINE void firnline_trees_add_float(const firnline_trees *forest, const int32_t *seen,
+                                              float *sum)
+{
+    for (uint32_t tree = 0u; tree < forest->trees; tree++) {
+        const uint32_t leaf = firnline_tree_leaf(forest, forest->roots[tree], seen);
+        for (uint32_t i = 0u; i < forest->outputs; i++) {
+            sum[i] = sum[i] + ((const float *)forest->values)[leaf + i];
         }
     }
 }

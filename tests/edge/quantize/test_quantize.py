@@ -8,7 +8,7 @@ from edge import reference
 from edge.lower import lower
 from edge.parity_run import score
 from edge.program import Conv, Dense
-from edge.quantize import damage, layer_names, quantize
+from edge.quantize import layer_names, quantize
 from firnline.contracts.ensemble import Quantize
 from firnline.errors import EvidenceError, HandshakeError
 from models.float_onnx import Graph, StageGraph, merge
@@ -20,7 +20,6 @@ from tests.edge.quantize.nets import (
     rows_for,
     run,
     series,
-    weights,
 )
 
 IMAGE, SERIES = (3, 12, 12), (4, 16)
@@ -132,24 +131,6 @@ def test_layers_named_stay_float_and_what_follows_them(image):
         quantize(branching(), image[0], Quantize(float_layers=("nowhere",)))
 
 
-def test_damage_finds_the_layer_that_suffers_most():
-    random = np.random.default_rng(2)
-    uneven = weights(random, 8, 8)
-    uneven[:, 0] *= 300
-    constants = {"u": uneven, "v": weights(random, 8, 8)}
-    rows = rows_for((8,), 300)
-    rows[:, 0] /= 300
-    nodes = [
-        node("Gemm", "x v", "first", transB=1),
-        node("Relu", "first", "r"),
-        node("Gemm", "x u", "second", transB=1),
-        node("Add", "r second", "y"),
-    ]
-    found = damage(model(nodes, constants, (8,), ["y"]), rows, Quantize())
-    assert [name for name, _ in found] == ["node/second", "node/first"]
-    assert found[0][1] > 4 * found[1][1]
-
-
 def test_an_operator_between_layers_is_refused_by_name():
     constants = {"w": np.eye(4, dtype=np.float32), "g": np.ones(4, np.float32)}
     nodes = [
@@ -160,6 +141,20 @@ def test_an_operator_between_layers_is_refused_by_name():
     made = model(nodes, constants, (4,), ["y"])
     with pytest.raises(HandshakeError, match=r"E10.*node/n .*LayerNorm.*use BatchNorm"):
         quantize(made, rows_for((4,)), Quantize())
+
+
+def test_a_gate_between_layers_is_refused_unless_layers_outputs_are_float():
+    nodes = [
+        node("Gemm", "x w", "a", transB=1),
+        node("Sigmoid", "a", "s"),
+        node("Mul", "a s", "m"),
+        node("Gemm", "m w", "y", transB=1),
+    ]
+    made = model(nodes, {"w": np.eye(4, dtype=np.float32)}, (4,), ["y"])
+    with pytest.raises(HandshakeError, match=r"E10.*node/m .*Mul.*Add in the place of a gate"):
+        quantize(made, rows_for((4,)), Quantize())
+    scored = quantize(made, rows_for((4,)), Quantize(float_outputs=True))
+    assert scored.notes[-1].startswith("computed in float between layers:")
 
 
 def test_rows_that_int8_cannot_hold_are_refused():

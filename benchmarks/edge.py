@@ -25,7 +25,7 @@ from edge.export.model import Model, of_ensemble, of_onnx
 from edge.quantize import quantize
 from edge.targets import load
 from firnline import wiring
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.evidence.scores import DecisionRule
 from firnline.workload import locate
 from models.fit import load_frame

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from firnline.contracts.ensemble import Parity as ParityLimits
+from firnline.contracts.quantize import Parity as ParityLimits
 from firnline.decision import Decision
 from firnline.errors import EvidenceError
 from firnline.evidence.scores import DecisionRule, auc, known
@@ -114,6 +114,8 @@ def integer_session(model: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    # Without it a graph whose int8 value has two readers runs half in float.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
     if not exact_in_eight_bits():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

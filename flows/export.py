@@ -5,6 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from edge.pack import Contents, StageRecord, pack, stage_file
+from edge.report import across, licence
 from firnline import wiring
 from firnline.contracts.facts import of_document
 from firnline.contracts.lock import Lock, render
@@ -128,6 +129,9 @@ def _files(
         "contract.toml": workload.contract.read_bytes(),
     }
     files |= {name: (made / name).read_bytes() for name in (FLOAT, INT8, CALIBRATION, VECTORS)}
+    records = [target["record"] for target in targets]
+    files["targets/README.md"] = f"# {workload.name}, by target\n\n{across(records)}".encode()
+    files["LICENSE"] = licence()
     for target in targets:
         root = folder_of(target) / "files"
         for path in sorted(path for path in root.rglob("*") if path.is_file()):

@@ -21,6 +21,7 @@ from firnline.errors import HandshakeError
 OPSET = 17
 TREES_DOMAIN, TREES_OPSET = "ai.onnx.ml", 3
 IR_VERSION = 8
+FLOAT, INT64 = int(TensorProto.FLOAT), int(TensorProto.INT64)
 ROWS = "rows"
 PREPROCESS = "preprocess"
 
@@ -43,7 +44,7 @@ class Graph:
         self._inputs.append((name, width))
         return name
 
-    def output(self, name: str, value: str, width: int, kind: int = TensorProto.FLOAT) -> None:
+    def output(self, name: str, value: str, width: int, kind: int = FLOAT) -> None:
         """Make a value a declared output, under its name; a value can be one output only."""
         self._outputs.append((name, width, kind))
         self._renamed[value] = name
@@ -250,7 +251,7 @@ def inverse(scale: FloatArray) -> FloatArray:
     return (np.float32(1) / scale.astype(np.float32)).astype(np.float32)
 
 
-def matrix_info(name: str, width: int, kind: int = TensorProto.FLOAT) -> Any:
+def matrix_info(name: str, width: int, kind: int = FLOAT) -> Any:
     """The type of a value: [rows, width] of float32, or of another element type of ONNX."""
     return helper.make_tensor_value_info(name, kind, [ROWS, width])
 

@@ -24,6 +24,9 @@ EXACT = True
 _VERSION = "1.0.0"
 """What package managers are told; which model it is, its header and digests tell."""
 _TESTED_ROWS = 4
+_SHOWN_ROWS = 8
+"""Windows that the self test on the device holds in flash; all of them lie in vectors/."""
+
 _DTYPES: dict[str, Any] = {"float32": "<f4", "int8": "i1", "int32": "<i4"}
 
 

@@ -16,6 +16,7 @@ from edge.compile.mcu import rows_of, values_of
 from edge.decide import SCORE
 from edge.export.model import Model
 from edge.mcu.generate import Project, generate
+from edge.mcu.project import package
 from edge.mcu.tools import Image, build, core
 from edge.mcu.tools import run as run_image
 from edge.npu.chip import unfit_on
@@ -24,6 +25,7 @@ from edge.npu.split import Split, split
 from edge.npu.vela import Compiled, compile_model
 from edge.npu.verdict import verdict
 from edge.program import Program
+from firnline import __version__
 from firnline.contracts.target import Npu, Profile
 from firnline.errors import DeliveryError
 
@@ -63,7 +65,7 @@ def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
     flash = sum(image.flash_bytes for image in images.values())
     chosen = [choices[chip.path] for choices in compiled]
     return Artifact(
-        files=_files(made, chosen, projects),
+        files=_files(parts, made, chosen, projects),
         toolchain=_versions(chosen, images),
         figures={
             "flash_bytes": flash + sum(one.flash_bytes for one in chosen),
@@ -151,12 +153,13 @@ def _host(
 
 
 def _files(
-    made: tuple[Body, ...], chosen: list[Compiled], projects: Mapping[str, Project]
+    parts: Split, made: tuple[Body, ...], chosen: list[Compiled], projects: Mapping[str, Project]
 ) -> dict[str, bytes]:
     files = {
-        f"{name}/{path}": text.encode()
-        for name, project in projects.items()
-        for path, text in project.files.items()
+        f"{part.program.name}/{path}": text.encode()
+        for part in parts.parts
+        if part.place == "cpu"
+        for path, text in package(part.program, projects[part.program.name], __version__).items()
     }
     for body, compiled in zip(made, chosen, strict=True):
         files[f"{body.program.name}_vela.tflite"] = compiled.content

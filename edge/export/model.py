@@ -14,7 +14,7 @@ from edge.decide import FAULT, FLAGGED, SCORE, with_decision
 from edge.lower import lower
 from edge.parity_run import score as run_onnx
 from edge.program import Program
-from firnline.contracts.ensemble import Parity
+from firnline.contracts.quantize import Parity
 from firnline.digest import bytes_digest, digest
 from firnline.errors import ContractError
 from firnline.evidence.scores import DecisionRule

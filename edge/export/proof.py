@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firnline.contracts.ensemble import Parity
+from firnline.contracts.quantize import Parity
 from firnline.evidence.scores import DecisionRule, auc, known
 
 Values = Mapping[str, NDArray[Any]]
@@ -192,11 +192,19 @@ def reasons(
 
 
 def _differences(wanted: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int64]:
-    """Bytes that differ in each row."""
-    flat = (np.ascontiguousarray(side).reshape(len(side), -1) for side in (wanted, given))
+    """Bytes that differ in each row; a NaN has many forms, which count as one."""
+    flat = (_one_nan(np.ascontiguousarray(side).reshape(len(side), -1)) for side in (wanted, given))
     left, right = (side.view(np.uint8).reshape(len(side), -1) for side in flat)
     counts: NDArray[np.int64] = np.count_nonzero(left != right, axis=1).astype(np.int64)
     return counts
+
+
+def _one_nan(values: NDArray[Any]) -> NDArray[Any]:
+    return (
+        np.where(np.isnan(values), np.float32("nan"), values)
+        if values.dtype.kind == "f"
+        else values
+    )
 
 
 def _rows(values: Values) -> int:

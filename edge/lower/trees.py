@@ -122,12 +122,13 @@ def _on_grid(context: Context, node: Node, thresholds: Floats) -> Floats:
         return thresholds
     grid = context.grid(symbol)
     reals = np.arange(-128 - grid.zero, 128 - grid.zero).astype(np.float32) * np.float32(grid.scale)
-    steps = np.concatenate([np.float32([-np.inf]), reals])
-    return steps[np.searchsorted(reals, thresholds, side="right")]
+    steps = np.concatenate([np.full(1, -np.inf, np.float32), reals])
+    snapped: Floats = steps[np.searchsorted(reals, thresholds, side="right")]
+    return snapped
 
 
 def _mapped(
-    context: Context, node: Node, source: Real, weights: list[list[int]], bias: list[float]
+    context: Context, node: Node, source: Real, weights: list[list[float]], bias: list[float]
 ) -> Real:
     """A small linear map, every product and sum of which is exact or rounded once."""
     builder = context.builder

@@ -30,6 +30,7 @@ class _Group:
     """Trees that share their tables.
 
     Attributes:
+        column: The one output that the trees add to; None for all.
         splits: Nodes of the program.
         following: Per split, where to go on: a split, or `MOST` + a row.
         roots: Per tree, as `following`.
@@ -37,6 +38,7 @@ class _Group:
         leaves: A leaf of every row.
     """
 
+    column: int | None
     splits: list[int] = field(default_factory=list)
     following: list[tuple[int, int]] = field(default_factory=list)
     roots: list[int] = field(default_factory=list)
@@ -90,7 +92,7 @@ def trees(step: Trees, prefix: str, inputs: Sequence[Operand], y: Operand) -> Em
     for place, group in enumerate(_groups(step)):
         name = f"{prefix}_forest{place}"
         data += _tables(name, step, group, keys, step_unit)
-        call += f"firnline_trees_add_{kind}(&{name}, seen, {total});\n"
+        call += f"firnline_trees_add_{kind}(&{name}, seen, &{total}[{group.column or 0}]);\n"
     if step_unit is not None:
         scale = number(np.float32(step_unit))
         call += "".join(
@@ -138,31 +140,48 @@ def _ordered(thresholds: Floats) -> NDArray[np.int32]:
 
 
 def _groups(step: Trees) -> list[_Group]:
-    """Trees in order, as many together as 15 bits can tell apart."""
-    made = [_Group()]
+    """Trees in order, as many together as 15 bits can tell apart.
+
+    Boosted trees of several classes add to one output each; these go by output, and hold one value
+    a leaf. The sum of an output is taken in the same order, less zeros that change nothing.
+    """
+    made: dict[int | None, list[_Group]] = {}
+    zeros_matter = bool((np.signbit(step.base) & (step.base == 0)).any())
     for nodes in nodes_of_trees(step):
-        splits = [node for node in nodes if step.feature[node] >= 0]
         leaves = [node for node in nodes if step.feature[node] < 0]
         if len(leaves) > MOST:
             mend = f"train with a smaller max_depth: at most {MOST:,} leaves a tree"
             raise _refused(step, f"a tree of {len(leaves):,} leaves", mend)
-        new = {step.leaf[node].tobytes() for node in leaves}.difference(made[-1].rows)
-        if max(len(made[-1].splits) + len(splits), len(made[-1].rows) + len(new)) > MOST:
-            made.append(_Group())
-        _append(step, made[-1], nodes, splits, leaves)
-    return made
+        columns = np.flatnonzero(step.leaf[leaves].any(axis=0))
+        alone = len(columns) == 1 and step.leaf.shape[1] > 1 and not zeros_matter
+        column = int(columns[0]) if alone else None
+        groups = made.setdefault(column, [_Group(column)])
+        if not _fits(step, groups[-1], nodes, leaves):
+            groups.append(_Group(column))
+        _append(step, groups[-1], nodes, leaves)
+    return [group for groups in made.values() for group in groups]
 
 
-def _append(
-    step: Trees, group: _Group, nodes: list[int], splits: list[int], leaves: list[int]
-) -> None:
+def _row(step: Trees, group: _Group, leaf: int) -> Floats:
+    """What a leaf adds to the group's outputs."""
+    return step.leaf[leaf] if group.column is None else step.leaf[leaf, group.column, None]
+
+
+def _fits(step: Trees, group: _Group, nodes: list[int], leaves: list[int]) -> bool:
+    new = {_row(step, group, leaf).tobytes() for leaf in leaves}.difference(group.rows)
+    splits = len(group.splits) + len(nodes) - len(leaves)
+    return max(splits, len(group.rows) + len(new)) <= MOST
+
+
+def _append(step: Trees, group: _Group, nodes: list[int], leaves: list[int]) -> None:
+    splits = [node for node in nodes if step.feature[node] >= 0]
     references = {node: len(group.splits) + place for place, node in enumerate(splits)}
-    for node in leaves:
-        row = step.leaf[node].tobytes()
+    for leaf in leaves:
+        row = _row(step, group, leaf).tobytes()
         if row not in group.rows:
             group.rows[row] = len(group.leaves)
-            group.leaves.append(node)
-        references[node] = MOST + group.rows[row]
+            group.leaves.append(leaf)
+        references[leaf] = MOST + group.rows[row]
     group.roots.append(references[nodes[0]])
     group.splits += splits
     group.following += [
@@ -172,9 +191,10 @@ def _append(
 
 def _tables(name: str, step: Trees, group: _Group, keys: _Keys, step_unit: float | None) -> str:
     """A group's arrays and the structure that names them."""
-    values: NDArray[np.generic] = step.leaf[group.leaves]
+    held_rows = np.array([_row(step, group, leaf) for leaf in group.leaves], np.float32)
+    values: NDArray[np.generic] = held_rows
     if step_unit is not None:
-        whole = _whole(step.leaf[group.leaves], step_unit)
+        whole = _whole(held_rows, step_unit)
         values = whole.astype(np.int16) if (np.abs(whole) < MOST).all() else whole
     arrays: dict[str, NDArray[np.generic]] = {
         "keys": keys.key[group.splits],
@@ -188,7 +208,7 @@ def _tables(name: str, step: Trees, group: _Group, keys: _Keys, step_unit: float
     fields = {part: f"{name}_{part}" if part in held else "NULL" for part in arrays}
     fields |= {
         "trees": f"{len(group.roots)}u",
-        "outputs": f"{step.leaf.shape[1]}u",
+        "outputs": f"{held_rows.shape[1]}u",
         "key_bytes": f"{keys.key.itemsize}u",
         "column_bytes": f"{keys.column.itemsize}u",
         "value_bytes": f"{values.dtype.itemsize}u",

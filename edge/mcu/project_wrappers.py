@@ -30,7 +30,8 @@ target_include_directories({name} PUBLIC src)
 set_target_properties({name} PROPERTIES C_STANDARD 99)
 # Products and sums are never fused: the results are defined to the bit.
 if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-  target_compile_options({name} PRIVATE -ffp-contract=off)
+  target_compile_options({name} PRIVATE
+    -ffp-contract=off -fno-tree-vectorize -fno-tree-slp-vectorize)
 endif()
 {test if tested else ""}"""
 
@@ -108,7 +109,8 @@ if(CONFIG_{upper})
   zephyr_include_directories(../src)
   zephyr_library_named({name})
   zephyr_library_sources(../src/{name}.c)
-  zephyr_library_compile_options(-ffp-contract=off)
+  zephyr_library_compile_options(
+    -ffp-contract=off -fno-tree-vectorize -fno-tree-slp-vectorize)
 endif()
 """
     kconfig = f"""\

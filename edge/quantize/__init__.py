@@ -20,8 +20,9 @@ from edge.quantize.graph import floats, model_of, serialised
 from edge.quantize.linear import is_preprocess
 from edge.quantize.plan import Plan, layers_of, plan
 from edge.quantize.prepare import prepare
+from edge.quantize.trees import TREES_NOTE, trees_alone
 from edge.quantize.weights import Packed
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.errors import EvidenceError
 
 __all__ = ["Quantized", "layer_names", "quantize"]
@@ -67,6 +68,8 @@ def quantize(float_model: bytes, calibration: Floats, how: Quantize) -> Quantize
             where="quantising",
             mend=f"give at least {RECOMMENDED_ROWS} rows that cover what the device will see",
         )
+    if trees_alone(float_model):
+        return Quantized(float_model, (), (TREES_NOTE,))
     net = prepare(float_model, rows.shape[1:])
     chosen = plan(net, how)
     made, packed = assembled(net, chosen, rows, how)

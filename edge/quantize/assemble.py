@@ -13,7 +13,7 @@ from edge.quantize.plan import Plan
 from edge.quantize.ranges import ranges
 from edge.quantize.session import values
 from edge.quantize.weights import Packed, pack
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 
 _MOST_VALUES = 40_000_000
 _MOST_PRODUCTS = 4_000_000_000

@@ -10,7 +10,7 @@ from edge.quantize.graph import floats
 from edge.quantize.plan import layers_of, plan
 from edge.quantize.prepare import prepare
 from edge.quantize.session import values
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 
 _ROWS = 256
 

@@ -75,7 +75,7 @@ class _Writer:
     def float_layer(self, node: Any) -> None:
         """A layer that stays float: its weights and bias negated, and its result negated again.
 
-        The same to the bit. ONNX Runtime would quantise the weights of a float layer between DQ
+        The same but for the sign of a zero. ONNX Runtime would quantise the weights of a float layer between DQ
         and Q by itself, with one scale for all of them; of Neg it makes no such layer.
         """
         names = [f"{name}/negated" for name in node.input[1:]]

@@ -13,7 +13,7 @@ import numpy as np
 from edge.quantize.graph import Net, attribute, node_like
 from edge.quantize.linear import is_layer, is_preprocess
 from edge.quantize.pooling import MOVING
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.errors import EvidenceError, HandshakeError
 
 _BOUNDS = ("Relu", "Clip")

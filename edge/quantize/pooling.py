@@ -16,15 +16,15 @@ MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
 def pool(view: View, node: Any) -> Rewrite | None:
     """Pools with explicit padding; the global greatest value as a pool over the whole image."""
     if node.op_type == "GlobalMaxPool":
-        kernel = list(view.shape(node.input[0])[2:])
+        size = list(view.shape(node.input[0])[2:])
         made = helper.make_node(
-            "MaxPool", node.input, node.output, name=node.name, kernel_shape=kernel
+            "MaxPool", node.input, node.output, name=node.name, kernel_shape=size
         )
         return Rewrite((node.name,), (made,))
     if node.op_type not in ("MaxPool", "AveragePool"):
         return None
-    kernel = tuple(attribute(node, "kernel_shape", []))
-    pads = explicit_pads(view, node, kernel)
+    kernel: tuple[int, ...] = tuple(attribute(node, "kernel_shape", []))
+    pads: list[int] = explicit_pads(view, node, kernel)
     if attribute(node, "ceil_mode", 0) and not attribute(node, "count_include_pad", 0):
         pads = _rounded_up(view, node, kernel, pads)
         made = node_like(node, auto_pad="NOTSET", pads=pads, ceil_mode=0)

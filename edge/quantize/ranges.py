@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edge.quantize.graph import Net
 from edge.quantize.plan import Plan, limits
 from edge.quantize.session import batches
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.errors import EvidenceError
 
 BINS = 4096
@@ -133,7 +133,8 @@ def _histograms(
     for found in batches(net, given, tuple(extremes)):
         for name, value in found.items():
             low, high = extremes[name]
-            counts[name] += np.histogram(value, BINS, (low, max(high, low + 1e-30)))[0]
+            most = max(high, low + max(abs(low), 1e-20) * 1e-6)
+            counts[name] += np.histogram(value, BINS, (low, most))[0]
     return counts
 
 

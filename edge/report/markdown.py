@@ -47,13 +47,19 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def across(reports: Sequence[Mapping[str, Any]]) -> str:
+def across(records: Sequence[Mapping[str, Any]]) -> str:
     """A table over targets, a row each.
 
     Args:
-        reports: Reports, or records with their `verdict`.
+        records: As `edge.export.make.Built.document` makes them.
     """
-    rows = [tuple(shown(report.get(field)) for field, _ in _COLUMNS) for report in reports]
+    rows = [
+        tuple(
+            str(record["proof"]["verdict"]) if field == "verdict" else shown(record.get(field))
+            for field, _ in _COLUMNS
+        )
+        for record in records
+    ]
     return _table(tuple(title for _, title in _COLUMNS), rows) + "\n"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from firnline.errors import DeliveryError
 
 _LOCKS = Path(__file__).parent
+FOLDER = ".toolchains"
 _MARK = ".ready"
 _TAIL = 12
 """Lines of an installer's complaint that are shown."""
@@ -27,9 +28,15 @@ def names() -> tuple[str, ...]:
 
 
 def root() -> Path:
-    """The folder that holds the environments: FIRNLINE_TOOLCHAINS, or .toolchains here."""
-    chosen = os.environ.get("FIRNLINE_TOOLCHAINS")
-    return Path(chosen or Path(os.environ.get("FIRNLINE_PROJECT", ".")) / ".toolchains").resolve()
+    """The folder that holds the environments.
+
+    FIRNLINE_TOOLCHAINS; else `.toolchains` of the project, where there is one; else the one
+    beside these sources, where set-up puts them.
+    """
+    if chosen := os.environ.get("FIRNLINE_TOOLCHAINS"):
+        return Path(chosen).resolve()
+    project = Path(os.environ.get("FIRNLINE_PROJECT", ".")) / FOLDER
+    return project.resolve() if project.is_dir() else _LOCKS.parents[1] / FOLDER
 
 
 def lock(name: str) -> Path:

@@ -1,6 +1,7 @@
 """`firnline export`: a model for chips, each with its proof."""
 
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -12,7 +13,7 @@ from rich.table import Table
 from firnline import wiring
 from firnline.cli.run import fail, flow_job, unexpected
 from firnline.cli.show import RunProgress, aside, print_json, screen
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.errors import DeliveryError, FirnlineError
 
 
@@ -66,8 +67,9 @@ def _export(
     from edge.export.make import build, enforce, write
     from edge.export.model import VECTORS, Io, of_onnx
     from edge.quantize import quantize
-    from edge.report import files_of
+    from edge.report import across, files_of
     from edge.targets import load
+    from firnline.adapters.artifact_store import write_atomically
 
     if io not in get_args(Io):
         raise _refused(f"--io {io}", f"choose one of {', '.join(get_args(Io))}")
@@ -80,6 +82,7 @@ def _export(
     proved = read_rows(vectors, float_model) if vectors else rows
     documents = []
     for profile in profiles:
+        started = time.monotonic()
         progress.start(profile.name, "quantising, building, proving")
         reduced = profile.cpu is not None and profile.cpu.reduce_range
         chosen = how.model_copy(update={"reduce_range": True}) if reduced else how
@@ -92,8 +95,17 @@ def _export(
         document = built.document()
         document["notes"] = [*made.notes, *document["notes"]]
         documents.append({**document, "path": str(out / profile.name)})
-        progress.end(profile.name, built.proof.verdict, reused=False, seconds=0.0)
+        progress.end(
+            profile.name, built.proof.verdict, reused=False, seconds=time.monotonic() - started
+        )
+    write_atomically(out / "README.md", f"# {onnx.stem}, by target\n\n{across(_exported(out))}")
     return documents
+
+
+def _exported(out: Path) -> list[dict[str, Any]]:
+    """What every target in a folder reports, those of earlier exports too."""
+    reports = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*/report.json"))]
+    return [{**report, "proof": {"verdict": report["verdict"]}} for report in reports]
 
 
 def _quantize(how: Mapping[str, Any]) -> Quantize:

@@ -13,7 +13,7 @@ import onnx
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 
 ROWS = 28
 """Of every graph; all but the last four calibrate it."""
@@ -35,6 +35,7 @@ class Case:
         how: For the quantiser.
         io: What the device takes and gives.
         unsupported: Operator and node that must be refused; None in a supported graph.
+        refusable: Such pairs, one of which is named where the graph is refused.
     """
 
     model: bytes
@@ -42,6 +43,7 @@ class Case:
     how: Quantize
     io: str
     unsupported: tuple[str, str] | None
+    refusable: tuple[tuple[str, str], ...]
 
     def __repr__(self):
         graph = onnx.load_from_string(self.model).graph
@@ -64,7 +66,7 @@ class _Net:
         self.random = np.random.default_rng(seed)
         self.nodes, self.constants, self.shapes = [], {}, {}
         self.number = itertools.count()
-        self.refused = None
+        self.refused, self.refusable = None, []
 
     def choose(self, *options):
         return options[self.whole(0, len(options) - 1)]
@@ -97,6 +99,8 @@ class _Net:
             for name in node.input
             if name in self.constants
         ]
+        if any(item.name == "ceil_mode" for item in node.attribute):
+            return self._rounded_up(node)
         if node.op_type in ("IsNaN", "Where", "Greater"):
             return self.shapes[next(n for n in reversed(node.input) if n in self.shapes)]
         output = onnx.ValueInfoProto(name=node.output[0])
@@ -105,6 +109,18 @@ class _Net:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         axes = inferred.graph.output[0].type.tensor_type.shape.dim
         return tuple(axis.dim_value for axis in axes)
+
+    def _rounded_up(self, node):
+        """ONNX's inference counts a window that begins behind the image; ONNX Runtime does not."""
+        held = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        sizes, made = self.shapes[node.input[0]], []
+        for axis, size in enumerate(sizes[2:]):
+            kernel, stride = held["kernel_shape"][axis], held["strides"][axis]
+            pads = held.get("pads", [0] * 4)
+            before, after = pads[axis], pads[len(pads) // 2 + axis]
+            count = -(-(size + before + after - kernel) // stride) + 1
+            made.append(count - ((count - 1) * stride >= size + before))
+        return (*sizes[:2], *made)
 
     def weights(self, *shape):
         """About as large a result as what goes in; now and then a channel of another size."""
@@ -273,7 +289,11 @@ class _Net:
         kind = self.choose("Mul", "Add", "Sub", "Div")
         size = self.shapes[x][1]
         shape = (1, size, *[1] * (len(self.shapes[x]) - 2))
-        return self.node(kind, x, self.constant(self.vector(size, 0.5, 2).reshape(shape)))
+        factors = self.constant(self.vector(size, 0.5, 2).reshape(shape))
+        made = self.node(kind, x, factors)
+        # A layer takes it where it follows one; elsewhere there is no integer form.
+        self.refusable.append((kind, self.nodes[-1].name))
+        return made
 
     # Ends.
 
@@ -333,6 +353,7 @@ class _Net:
         read = [x, *([self.constant(second[kind])] if kind in second else [])]
         made = self.node(kind, *read, **({"fmod": 1} if kind == "Mod" else {}))
         self.refused = (kind, self.nodes[-1].name)
+        self.refusable.append(self.refused)
         return made
 
     # The whole.
@@ -402,8 +423,8 @@ def _drawn(net):
         seen.append(x)
     x = net.tail(net.unsupported(x) if place == "behind" else x)
     outputs = [x] + ([net.choose(*seen)] if seen and net.often(25) else [])
-    how = _how(net)
-    return Case(net.model(shape, outputs), net.given(shape, gaps), how, net.io(), net.refused)
+    model, rows, how = net.model(shape, outputs), net.given(shape, gaps), _how(net)
+    return Case(model, rows, how, net.io(), net.refused, tuple(net.refusable))
 
 
 def _how(net):

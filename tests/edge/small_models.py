@@ -7,7 +7,7 @@ import numpy as np
 from edge.decide import SCORE, with_decision
 from edge.export.model import of_ensemble, of_onnx
 from edge.quantize import quantize
-from firnline.contracts.ensemble import Parity, Quantize
+from firnline.contracts.quantize import Parity, Quantize
 from firnline.evidence.scores import DecisionRule
 from tests.edge import conftest
 from tests.edge.quantize import nets

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge.calibration import choose
+from edge.calibration import choose, sample
 
 
 def test_rare_labels_and_every_entity_are_in_it(rows):
@@ -34,3 +34,21 @@ def test_few_rows_are_said_to_be_few(rows, wanted):
     assert len(chosen.features) == min(wanted, 300)
     assert "fewer than the 512" in chosen.note
     assert chosen.document()["rows"] == min(wanted, 300)
+
+
+def test_a_sample_stands_for_all_rows_whatever_their_order(rows):
+    places = sample(rows, 500)
+    assert len(set(places.tolist())) == 500 and np.all(np.diff(places) > 0)
+    share = (rows.labels[places] == "leak").mean() / (rows.labels == "leak").mean()
+    assert 0.3 < share < 2
+    assert len(set(rows.entities[places])) == 20
+
+    order = np.random.default_rng(3).permutation(2000)
+    shuffled = SimpleNamespace(**{name: part[order] for name, part in vars(rows).items()})
+    again = order[sample(shuffled, 500)]
+    assert set(again.tolist()) == set(places.tolist())
+
+
+def test_a_sample_of_few_rows_is_all_of_them(rows):
+    few = SimpleNamespace(**{name: part[:30] for name, part in vars(rows).items()})
+    assert sample(few, 500).tolist() == list(range(30))

@@ -55,11 +55,52 @@ def test_a_bundle_names_what_it_holds(bundle):
 def test_equal_contents_give_equal_bytes(tmp_path):
     first = pack(tmp_path / "one", CONTENTS)
     second = pack(tmp_path / "two", CONTENTS)
-    other = pack(tmp_path / "three", replace(CONTENTS, licence="MIT"))
+    other = pack(tmp_path / "three", replace(CONTENTS, licences={"*": "MIT"}))
     assert first == second == tree_digest(tmp_path / "one") != other
     assert verify(tmp_path / "one", expected=first)
     with pytest.raises(DeliveryError, match="D8"):
         verify(tmp_path / "three", expected=first)
+
+
+PROVED = {
+    "target": "mcu-cortex-m4",
+    "artifact_sha256": "9" * 64,
+    "toolchain": "zig 0.17.1",
+    "runner": "unicorn 2.1.4",
+    "instructions": 250_000,
+    "macs": 264_192,
+    "flash_bytes": 280_000,
+    "ram_bytes": 1_700,
+    "vectors": 196,
+    "bytes_differ": 0,
+    "proof": {"verdict": "accept"},
+    "timings": {"int8": 1234},
+}
+
+
+def test_a_bundle_tells_of_its_targets_lock_and_licences(tmp_path):
+    files = {**CONTENTS.files, "targets/mcu-cortex-m4/proof.json": b"{}", "calibration.npy": b"c"}
+    pack(tmp_path / "bundle", replace(CONTENTS, targets=[PROVED], files=files))
+    document = verify(tmp_path / "bundle")
+    (told,) = document["targets"].values()
+    assert told["verdict"] == "accept"
+    assert told["proof"] in document["files"]
+    assert {name: told[name] for name in told if name in PROVED and name != "proof"} == {
+        name: PROVED[name] for name in PROVED if name not in {"target", "proof", "timings"}
+    }
+    assert document["format"] == "firnline-bundle/3"
+    assert document["lock"] == {"view@v1": "d" * 64}
+    assert document["licences"] == {"*": "Apache-2.0"}
+    assert document["calibration"]["sha256"] == bytes_digest(b"c")
+
+
+def test_times_do_not_change_a_bundle(tmp_path):
+    slower = {**PROVED, "timings": {"int8": 9999}}
+    digests = {
+        pack(tmp_path / name, replace(CONTENTS, targets=[record]))
+        for name, record in (("one", PROVED), ("two", slower))
+    }
+    assert len(digests) == 1
 
 
 def test_packing_again_replaces_the_bundle_whole(bundle):

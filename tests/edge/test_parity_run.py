@@ -4,8 +4,8 @@ import pytest
 
 from edge.parity_run import Parity, enforce, gate, parity, score
 from edge.quantize import quantize
-from firnline.contracts.ensemble import Parity as Limits
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Parity as Limits
+from firnline.contracts.quantize import Quantize
 from firnline.errors import EvidenceError
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -77,6 +78,18 @@ class Project:
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         return {**kept, "HOME": str(home), "COLUMNS": "200", **self.environment}
+
+
+def released_for(folder: Path, *targets: str) -> None:
+    """Give a project the refrigeration ensemble as its own, released for these targets alone."""
+    own = folder / "refrigeration"
+    own.mkdir()
+    for path in (ROOT / "models" / "refrigeration").glob("*.toml"):
+        text = path.read_text(encoding="utf-8")
+        if path.name == "ensemble.toml":
+            text, changed = re.subn(r"(?m)^targets = .*$", f"targets = {json.dumps(targets)}", text)
+            assert changed == 1
+        (own / path.name).write_text(text, encoding="utf-8")
 
 
 def cut_off(folder: Path) -> tuple[tuple[str, ...], dict[str, str], Path]:

@@ -17,7 +17,7 @@ TABLE = "device_window_v1"
 def test_a_run_names_what_was_altered_and_restores_it(
     first: tuple[Project, dict[str, Any]], tmp_path: Path
 ) -> None:
-    for name in (".firnline", "data"):
+    for name in (".firnline", "data", "refrigeration"):
         shutil.copytree(first[0].folder / name, tmp_path / name)
     shutil.copy(first[0].folder / "data.dvc", tmp_path)
     data = FeatureData(tmp_path / ".firnline" / "features" / "data")

@@ -6,12 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from edge.pack import verify
-from tests.resources.project import Project
+from tests.resources.project import Project, released_for
+from tests.walk.conftest import TARGETS
 
 STEPS = ("ingest", "features", "train", "export", "shadow", "drift", "window")
+KILLED_AT = (*STEPS[:3], "quantize", "target-mcu-cortex-m4", *STEPS[3:])
 KEYS = {
     *("ensemble", "snapshot", "readings", "quarantined", "features", "stages", "onnx", "parity"),
     *("bundle", "shadow", "drift", "window", "reused", "seconds"),
@@ -27,6 +30,7 @@ def identity(document: dict[str, Any]) -> dict[str, Any]:
         "training_set": document["features"]["training_set"],
         "stages": {stage["name"]: stage["digest"] for stage in document["stages"]},
         "onnx": document["onnx"],
+        "targets": {name: made["artifact_sha256"] for name, made in document["targets"].items()},
         "bundle": document["bundle"]["digest"],
         "verdicts": {name: document[name]["digest"] for name in ("shadow", "drift", "window")},
     }
@@ -56,6 +60,32 @@ def test_the_bundle_is_whole(first: tuple[Project, dict[str, Any]]) -> None:
     assert manifest["snapshot"]["sha256"] == document["snapshot"]
     assert manifest["files"]["int8.onnx"] == document["onnx"]["int8"]
     assert manifest["files"]["float.onnx"] == document["onnx"]["float"]
+    assert {view["label"] for view in document["features"]["views"]} == {
+        f"{name}#{digest[:6]}" for name, digest in manifest["lock"].items()
+    }
+
+
+def test_the_bundle_holds_every_target_with_its_proof(
+    first: tuple[Project, dict[str, Any]],
+) -> None:
+    _, document = first
+    bundle = Path(document["bundle"]["path"])
+    manifest = verify(bundle)
+
+    assert list(manifest["targets"]) == list(TARGETS)
+    for name, told in manifest["targets"].items():
+        proof = json.loads((bundle / told["proof"]).read_text())
+        assert (proof["verdict"], told["bytes_differ"]) == ("accept", 0), name
+        assert proof["decisions"]["agreement"] == 1.0
+        assert proof["bound_to"]["onnx"] == document["onnx"]["int8"]
+        assert proof["bound_to"]["artifact"] == told["artifact_sha256"]
+        assert (bundle / "targets" / name / "report.html").is_file()
+    core = manifest["targets"]["mcu-cortex-m4"]
+    assert core["vectors"] >= 512
+    assert core["flash_bytes"] < 256 * 1024 and core["ram_bytes"] < 32 * 1024
+    header = (bundle / "targets" / "mcu-cortex-m4" / "src" / "refrigeration.h").read_text()
+    assert all(stage["digest"] in header for stage in manifest["stages"])
+    assert np.load(bundle / "calibration.npy").shape[1] == len(manifest["input"]["columns"])
 
 
 def test_a_second_run_reuses_every_step(first: tuple[Project, dict[str, Any]]) -> None:
@@ -85,10 +115,12 @@ def test_killed_at_every_step_it_ends_the_same(
     first: tuple[Project, dict[str, Any]], fleet: Path, tmp_path: Path
 ) -> None:
     _, document = first
+    released_for(tmp_path, *TARGETS)
     project = Project(tmp_path)
-    for step in STEPS:
+    for step in KILLED_AT:
         # Long enough to be in the middle of the work, where there is much of it.
-        delay = {"ingest": 2.0, "features": 3.0, "train": 2.0, "export": 0.5, "drift": 3.0}
+        delay = {"ingest": 2.0, "features": 3.0, "train": 2.0, "quantize": 0.3, "drift": 3.0}
+        delay |= {"target-mcu-cortex-m4": 1.0}
         project.kill_at(
             step,
             *("run", "refrigeration", "--data", str(fleet)),

@@ -31,8 +31,8 @@ Trained = dict[str, Any]
 def project(first: tuple[Project, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory):
     """A copy of the project that has walked, so that others still find it as it was."""
     folder = tmp_path_factory.mktemp("mixed")
-    shutil.copytree(first[0].folder / ".firnline", folder / ".firnline")
-    shutil.copytree(first[0].folder / "data", folder / "data")
+    for name in (".firnline", "data", "refrigeration"):
+        shutil.copytree(first[0].folder / name, folder / name)
     shutil.copy(first[0].folder / "data.dvc", folder)
     return Project(folder, first[0].environment, first[0].prefix)
 

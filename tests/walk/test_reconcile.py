@@ -21,7 +21,7 @@ def project(
 ) -> Project:
     """A copy of the project that has walked."""
     folder = tmp_path_factory.mktemp("reconciled")
-    for name in (".firnline", "data"):
+    for name in (".firnline", "data", "refrigeration"):
         shutil.copytree(first[0].folder / name, folder / name, symlinks=True)
     shutil.copy(first[0].folder / "data.dvc", folder)
     return Project(folder, first[0].environment, first[0].prefix)

@@ -24,7 +24,7 @@ def traced(
 ) -> tuple[Project, dict[str, Any]]:
     """A copy of the project that has walked, traced."""
     folder = tmp_path_factory.mktemp("traced")
-    for name in (".firnline", "data"):
+    for name in (".firnline", "data", "refrigeration"):
         # MLflow names its files by absolute path: a copy would write into the original.
         shutil.copytree(
             first[0].folder / name, folder / name, ignore=shutil.ignore_patterns("mlflow")

@@ -64,9 +64,7 @@ def test_times_are_told_and_bind_nothing(tmp_path):
     made = build(of_dense(), load("cpu-x86_64"), tmp_path)
     assert {"int8", "float"} <= set(made.ran.timings)
     assert all(made.ran.timings[name] > 0 for name in ("int8", "float"))
-    assert ("warning" in made.ran.timings) == (
-        made.ran.timings["int8"] > made.ran.timings["float"]
-    )
+    assert ("warning" in made.ran.timings) == (made.ran.timings["int8"] > made.ran.timings["float"])
     assert "timings" not in made.proof.document()
     assert not set(made.ran.timings) & set(made.figures)
 

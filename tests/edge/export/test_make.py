@@ -24,6 +24,8 @@ FIELDS = [
     *("model", "target", "toolchain", "runner", "instructions", "macs", "flash_bytes"),
     *("ram_bytes", "vectors", "bytes_differ"),
 ]
+
+
 def here(target):
     """A processor's profile, for the machine this runs on."""
     profile = load(target)

@@ -7,7 +7,7 @@ from edge import reference
 from edge.decide import FAULT, FLAGGED, SCORE
 from edge.export.model import identifier, input_name, of_onnx
 from edge.quantize import quantize
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.errors import ContractError
 from tests.edge.small_models import RULE, VERSIONS, decided, dense, of_dense, of_series, rows
 

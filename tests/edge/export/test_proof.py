@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.export.proof import compare, decisions, reasons
-from firnline.contracts.ensemble import Parity
+from firnline.contracts.quantize import Parity
 from tests.edge.small_models import RULE
 
 GOLDEN = {

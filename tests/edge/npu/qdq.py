@@ -5,7 +5,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.npu.qdq_rules import static
 from edge.quantize import quantize
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 
 
 def model_of(nodes, held, shape, width, calibration):

@@ -1,7 +1,7 @@
 import numpy as np
 
 from edge.quantize.mixed import damage, ranked
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from tests.edge.quantize.nets import model, node, rows_for, weights
 
 

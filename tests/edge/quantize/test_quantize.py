@@ -9,7 +9,7 @@ from edge.lower import lower
 from edge.parity_run import score
 from edge.program import Conv, Dense
 from edge.quantize import layer_names, quantize
-from firnline.contracts.ensemble import Quantize
+from firnline.contracts.quantize import Quantize
 from firnline.errors import EvidenceError, HandshakeError
 from models.float_onnx import Graph, StageGraph, merge
 from tests.edge.quantize.nets import (

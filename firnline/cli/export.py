@@ -1,5 +1,6 @@
 """`firnline export`: a model for chips, each with its proof."""
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping

@@ -17,6 +17,7 @@ from flows.steps import Document, Results, Step, code, folder_of, run_step
 if TYPE_CHECKING:
     from edge.parity_run import Parity
     from edge.quantize import Quantized
+    from firnline.contracts.quantize import Quantize
 
 _CODE = (
     "edge.calibration",
@@ -62,7 +63,7 @@ def _quantize(workload: Workload, before: Results, out: Path) -> Document:
     held_out = frame.rows(parts.test)
     calibration = choose(frame.rows(parts.train), manifest.quantize.calibration_rows)
     rule = DecisionRule.of(trained)
-    made, found = _within_limits(workload, float_model, calibration.features, held_out, rule)
+    made, found, how = _within_limits(workload, float_model, calibration.features, held_out, rule)
     models = (with_decision(float_model, rule), with_decision(made.model, rule))
     digests = {"float": bytes_digest(models[0]), "int8": bytes_digest(models[1])}
     training_set = before["features"]["training_set"]
@@ -86,6 +87,7 @@ def _quantize(workload: Workload, before: Results, out: Path) -> Document:
         "decision": decision.document(),
         "calibration": calibration.document(),
         "layers": list(made.layers),
+        "how": how.model_dump(mode="json"),
         "notes": list(made.notes),
     }
 
@@ -96,8 +98,8 @@ def _within_limits(
     calibration: NDArray[np.float32],
     held_out: Any,
     rule: DecisionRule,
-) -> "tuple[Quantized, Parity]":
-    """The int8 graph; with `mixed`, layers go back to float until the gate holds."""
+) -> "tuple[Quantized, Parity, Quantize]":
+    """The int8 graph, and how it was made; with `mixed`, layers go to float until the gate holds."""
     from edge.parity_run import gate, parity
     from edge.quantize import quantize
 
@@ -111,17 +113,18 @@ def _within_limits(
 
     found, good = judged(made)
     if good or not how.mixed:
-        return made, found
+        return made, found, how
     from edge.quantize.mixed import ranked
 
     harmful = ranked(float_model, calibration, how)
     for count in range(1, len(harmful)):
-        layers = (*how.float_layers, *harmful[:count])
-        made = quantize(float_model, calibration, how.model_copy(update={"float_layers": layers}))
+        layers = (*manifest.quantize.float_layers, *harmful[:count])
+        how = manifest.quantize.model_copy(update={"float_layers": layers})
+        made = quantize(float_model, calibration, how)
         found, good = judged(made)
         if good:
             break
-    return made, found
+    return made, found, how
 
 
 def npy(rows: NDArray[Any]) -> bytes:

@@ -95,7 +95,7 @@ def _export(
     from edge.export.make import build, enforce
     from edge.report import files_of
 
-    model = _model(workload, before, folder_of(int8), profile)
+    model = _model(workload, before, int8, profile)
     with tempfile.TemporaryDirectory() as folder:
         built = build(model, profile, Path(folder))
     enforce(built)
@@ -108,17 +108,14 @@ def _export(
     return {"target": profile.name, "verdict": built.proof.verdict, "record": record}
 
 
-def _model(workload: Workload, before: Results, folder: Path, profile: "Profile") -> "Model":
-    from edge.decide import with_decision
+def _model(workload: Workload, before: Results, quantised: Document, profile: "Profile") -> "Model":
     from edge.export.model import of_ensemble
-    from edge.quantize import quantize
 
+    folder = folder_of(quantised)
     rule = DecisionRule.of(before["train"])
     exact, int8 = ((folder / name).read_bytes() for name in (FLOAT, INT8))
     if profile.cpu is not None and profile.cpu.reduce_range:
-        how = workload.manifest.quantize.model_copy(update={"reduce_range": True})
-        plain = (folder_of(before["train"]) / "ensemble.onnx").read_bytes()
-        int8 = with_decision(quantize(plain, np.load(folder / CALIBRATION), how).model, rule)
+        int8 = _seven_bits(workload, before["train"], quantised, rule)
     vectors = np.load(folder / VECTORS, allow_pickle=False)
     return of_ensemble(
         workload.name,
@@ -131,6 +128,29 @@ def _model(workload: Workload, before: Results, folder: Path, profile: "Profile"
     )
 
 
+def _seven_bits(
+    workload: Workload, trained: Document, quantised: Document, rule: DecisionRule
+) -> bytes:
+    """The model quantised once more, with weights of seven bits, and held to the same limits.
+
+    Raises:
+        EvidenceError: E1, it lies too far from float.
+    """
+    from edge.decide import with_decision
+    from edge.parity_run import enforce, gate, parity
+    from edge.quantize import quantize
+    from firnline.contracts.quantize import Quantize
+
+    folder = folder_of(quantised)
+    how = Quantize.model_validate({**quantised["how"], "reduce_range": True})
+    plain = (folder_of(trained) / "ensemble.onnx").read_bytes()
+    made = quantize(plain, np.load(folder / CALIBRATION, allow_pickle=False), how).model
+    vectors = np.load(folder / VECTORS, allow_pickle=False)
+    found = parity(plain, made, vectors["features"], vectors["labels"], rule)
+    enforce(gate(f"{workload.name} in seven bits", found, workload.manifest.parity, {}))
+    return with_decision(made, rule)
+
+
 def versions(workload: Workload, before: Results) -> dict[str, Any]:
     """What a device's header tells of where the model comes from."""
     trained = before["train"]
@@ -141,7 +161,7 @@ def versions(workload: Workload, before: Results) -> dict[str, Any]:
         **{f"feature {name}": label for name, label in features.items()},
         **stages,
         "columns": ",".join(trained["columns"]),
-        "classes": ",".join(trained["classes"]),
+        **({"classes": ",".join(trained["classes"])} if trained["classes"] else {}),
         "threshold": repr(float(np.float32(trained["threshold"]))),
     }
 

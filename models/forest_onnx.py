@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -182,7 +183,7 @@ def _isolation(
     shortest = _average_path_length(learner._max_samples)
     scale = len(learner.estimators_) * shortest
     border = -scale * np.log2(-float(learner.offset_))
-    flagged = learner.predict(rows) == -1 if len(rows) else np.zeros(0, np.bool_)
+    flagged = _predicted(learner, rows) == -1
     limit = _limit(exact[:, 0], flagged, border, tables.unit)
     rate = graph.constant(np.full((1, 1), -np.log(2) / scale if scale else 0.0))
     below = graph.node("Less", total, graph.constant(np.full((1, 1), limit)))
@@ -240,11 +241,9 @@ def _classes(
         votes, chances, deciding = exact, graph.softmax(total), total
     graph.output("probabilities", chances, votes.shape[1])
     graph.output("class", graph.argmax(deciding), 1, INT64)
-    if not len(rows):
-        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
     best = np.sort(votes, axis=1)
     near = best[:, -1] - best[:, -2] <= 2 * tables.error.max() + tables.unit
-    return near, learner.classes_[votes.argmax(axis=1)] != learner.predict(rows)
+    return near, learner.classes_[votes.argmax(axis=1)] != _predicted(learner, rows)
 
 
 def _values(
@@ -261,8 +260,17 @@ def _values(
     if count > 1:
         value = graph.node("Mul", total, graph.constant(np.full((1, 1), 1 / count)))
     graph.output("value", value, 1)
-    found = learner.predict(rows) * count if len(rows) else np.zeros(0)
+    found = _predicted(learner, rows) * count
     return np.zeros(len(rows), np.bool_), np.abs(exact[:, 0] - found) > tables.error[0]
+
+
+def _predicted(learner: Any, rows: NDArray[np.float32]) -> NDArray[Any]:
+    """What the learner says of rows, which it knows by the names of columns that it was given."""
+    if not len(rows):
+        return np.asarray(getattr(learner, "classes_", np.zeros(1)))[:0]
+    names = getattr(learner, "feature_names_in_", None)
+    given = rows if names is None else pd.DataFrame(rows, columns=names)
+    return np.asarray(learner.predict(given))
 
 
 def _unknown(found: str, mend: str) -> HandshakeError:

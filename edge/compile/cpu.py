@@ -15,7 +15,7 @@ from edge.compile import Artifact, Ran, Values
 from edge.decide import SCORE
 from edge.export.model import Model
 from edge.parity_run import exact_in_eight_bits, score
-from edge.program import Dequantize, Value
+from edge.program import Dense, Dequantize, Operation, Value
 from firnline.contracts.target import Profile
 
 EXACT = True
@@ -87,15 +87,23 @@ def _integers(model: Model) -> dict[str, NDArray[Any]]:
     inside = [step.inputs[0] for step in dequantised if step.inputs[0] in made - present]
     # Images lie in memory otherwise than in the graph; as outputs they lie as there.
     inside = [name for name in inside if sum(axis > 1 for axis in program.values[name].shape) < 2]
+    sums = [step.output for step in program.operations if _float_sum(step)]
+    inside += [name for name in sums if name in made - present]
     for name in dict.fromkeys(inside):
-        loaded.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT8, None))
-    exact = {step.output for step in dequantised}
+        kind = TensorProto.FLOAT if name in sums else TensorProto.INT8
+        loaded.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+    exact = {step.output for step in dequantised} | set(sums)
     outer = [
         name for name in program.outputs if name in exact or program.values[name].dtype == "int8"
     ]
     wanted = list(dict.fromkeys([*inside, *outer]))
     found = score(loaded.SerializeToString(), model.vectors, *wanted) if wanted else {}
     return {name: _stored(program.values[name], rows) for name, rows in found.items()}
+
+
+def _float_sum(step: Operation) -> bool:
+    """Whether integers leave as float32: one sum times one scale, which has one result."""
+    return isinstance(step, Dense) and step.requant is None
 
 
 def _stored(value: Value, rows: NDArray[Any]) -> NDArray[Any]:

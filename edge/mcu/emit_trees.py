@@ -32,7 +32,7 @@ class _Group:
     Attributes:
         column: The one output that the trees add to; None for all.
         splits: Nodes of the program.
-        following: Per split, where to go on: a split, or `MOST` + a row.
+        following: Per split, where to go on: a split, or -1 - a row.
         roots: Per tree, as `following`.
         rows: Bytes of a row of values -> its place.
         leaves: A leaf of every row.
@@ -181,7 +181,7 @@ def _append(step: Trees, group: _Group, nodes: list[int], leaves: list[int]) -> 
         if row not in group.rows:
             group.rows[row] = len(group.leaves)
             group.leaves.append(leaf)
-        references[leaf] = MOST + group.rows[row]
+        references[leaf] = -1 - group.rows[row]
     group.roots.append(references[nodes[0]])
     group.splits += splits
     group.following += [
@@ -199,8 +199,8 @@ def _tables(name: str, step: Trees, group: _Group, keys: _Keys, step_unit: float
     arrays: dict[str, NDArray[np.generic]] = {
         "keys": keys.key[group.splits],
         "columns": keys.column[group.splits],
-        "next": np.array(group.following, np.uint16),
-        "roots": np.array(group.roots, np.uint16),
+        "next": np.array(group.following, np.int16),
+        "roots": np.array(group.roots, np.int16),
         "values": values,
     }
     held = {part: table for part, table in arrays.items() if table.size}

@@ -134,7 +134,8 @@ def _histograms(
         for name, value in found.items():
             low, high = extremes[name]
             most = max(high, low + max(abs(low), 1e-20) * 1e-6)
-            counts[name] += np.histogram(value, BINS, (low, most))[0]
+            # In float64, in which the bins of a value that hardly changes still differ.
+            counts[name] += np.histogram(value.astype(np.float64), BINS, (low, most))[0]
     return counts
 
 

@@ -26,6 +26,10 @@ def export_ensemble(ensemble: str, targets: list[str] | None, *, as_json: bool) 
 
         return export_targets(ensemble, targets, path)
 
+    try:
+        _check_targets(targets or [])
+    except FirnlineError as error:
+        fail(error, None, as_json=as_json)
     document = flow_job(ensemble, None, work, as_json=as_json)
     _show(document["targets"], as_json=as_json)
 
@@ -107,6 +111,14 @@ def _exported(out: Path) -> list[dict[str, Any]]:
     """What every target in a folder reports, those of earlier exports too."""
     reports = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*/report.json"))]
     return [{**report, "proof": {"verdict": report["verdict"]}} for report in reports]
+
+
+def _check_targets(targets: list[str]) -> None:
+    """Refuse a target there is not before anything is computed for it."""
+    from edge.targets import load
+
+    for target in targets:
+        load(target, wiring.settings().project)
 
 
 def _quantize(how: Mapping[str, Any]) -> Quantize:

@@ -47,8 +47,7 @@ def reproduce(ingested: Path, manifest: Ensemble) -> dict[str, Any]:
     scores: list[NDArray[np.float64]] = []
     for rig, rows in readings.groupby(key, sort=True):
         sensors = rows[SENSORS].reset_index(drop=True)
-        forest = IsolationForest(random_state=0, contamination=0.0005)
-        forest.fit(sensors.iloc[:train_rows])
+        forest = fitted(sensors.iloc[:train_rows])
         flagged = pd.Series(forest.predict(sensors) == -1, dtype=float)
         smooth = flagged.rolling(3).median().fillna(0.0).to_numpy() == 1.0
         truth.append(_anomalous(ingested, key, str(rig), rows["timestamp_utc"])[train_rows:])
@@ -63,6 +62,11 @@ def reproduce(ingested: Path, manifest: Ensemble) -> dict[str, Any]:
         "mar": found.mar,
         "auc": auc(anomalous, np.concatenate(scores)),
     }
+
+
+def fitted(sensors: pd.DataFrame) -> IsolationForest:
+    """A rig's forest, from its first readings [rows, `SENSORS`]."""
+    return IsolationForest(random_state=0, contamination=0.0005).fit(sensors)
 
 
 def _readings(clean: Path, key: str) -> pd.DataFrame:

@@ -125,6 +125,9 @@ def paths(value: Any, prefix: str = "") -> Iterator[str]:
         yield "drift.report"
     if prefix in free or prefix == "metrics.table[]":
         yield prefix
+    elif prefix == "targets":
+        for record in value.values():
+            yield from (f"targets.<target>.{name}" for name in record)
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield from paths(inner, f"{prefix}.{name}" if prefix else name)

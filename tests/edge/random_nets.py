@@ -363,12 +363,17 @@ class _Net:
             self.nodes,
             "random",
             [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [self.batch(), *shape])],
-            [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs)],
+            [self.output(name) for name in dict.fromkeys(outputs)],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
         opset = [helper.make_opsetid("", 17)]
         made = helper.make_model(graph, opset_imports=opset, ir_version=8)
-        return onnx.shape_inference.infer_shapes(made).SerializeToString(deterministic=True)
+        return made.SerializeToString(deterministic=True)
+
+    def output(self, name):
+        maker = next(node for node in self.nodes if name in node.output)
+        kind = onnx.TensorProto.INT64 if maker.op_type == "ArgMax" else onnx.TensorProto.FLOAT
+        return helper.make_tensor_value_info(name, kind, ["any", *self.shapes[name][1:]])
 
     def batch(self):
         return "rows" if self.often(80) else 1

@@ -22,6 +22,7 @@ def state_of(folder: Path) -> list[str]:
     [
         (("run", "refrigerator"), "M1"),
         (("run", "refrigeration", "--data", "nowhere.csv"), "C01"),
+        (("export", "refrigeration", "--target", "mcu-z80"), "E80"),
     ],
 )
 def test_a_slip_is_answered_before_anything_starts(

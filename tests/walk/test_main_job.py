@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from edge.pack import verify
+from firnline.digest import tree_digest
 from tests.resources.project import Project, released_for
 from tests.walk.conftest import TARGETS
 
@@ -86,6 +87,17 @@ def test_the_bundle_holds_every_target_with_its_proof(
     header = (bundle / "targets" / "mcu-cortex-m4" / "src" / "refrigeration.h").read_text()
     assert all(stage["digest"] in header for stage in manifest["stages"])
     assert np.load(bundle / "calibration.npy").shape[1] == len(manifest["input"]["columns"])
+
+
+def test_a_target_alone_is_the_bundles(first: tuple[Project, dict[str, Any]]) -> None:
+    project, document = first
+
+    made = project.json("export", "refrigeration", "--target", "mcu-cortex-m4")
+
+    folder = Path(document["bundle"]["path"]) / "targets" / "mcu-cortex-m4"
+    assert made["proof"] == json.loads((folder / "proof.json").read_text())
+    assert made["artifact_sha256"] == document["targets"]["mcu-cortex-m4"]["artifact_sha256"]
+    assert tree_digest(Path(made["path"])) == tree_digest(folder)
 
 
 def test_a_second_run_reuses_every_step(first: tuple[Project, dict[str, Any]]) -> None:

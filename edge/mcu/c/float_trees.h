@@ -11,13 +11,11 @@
 
 #include "firnline_base.h"
 
-#define FIRNLINE_TREE_LEAF 0x8000u
-
 typedef struct {
     const void *keys;      /* [splits]: an input above it goes to the second of `next` */
     const void *columns;   /* [splits]: place in `seen` */
-    const uint16_t *next;  /* [splits][2]: a split, or FIRNLINE_TREE_LEAF + a row of `values` */
-    const uint16_t *roots; /* [trees], as in `next` */
+    const int16_t *next;   /* [splits][2]: a split, or -1 - a row of `values` */
+    const int16_t *roots;  /* [trees], as in `next` */
     const void *values;    /* [rows][outputs] */
     uint32_t trees;
     uint32_t outputs;
@@ -82,16 +80,17 @@ FIRNLINE_INLINE uint32_t firnline_tree_column(const firnline_trees *forest, uint
     return ((const uint8_t *)forest->columns)[node];
 }
 
-FIRNLINE_INLINE uint32_t firnline_tree_leaf(const firnline_trees *forest, uint32_t root,
+FIRNLINE_INLINE uint32_t firnline_tree_leaf(const firnline_trees *forest, int32_t root,
                                             const int32_t *seen)
 {
-    uint32_t at = root;
-    while (at < FIRNLINE_TREE_LEAF) {
-        const int32_t key = firnline_tree_key(forest, at);
-        const uint32_t above = (seen[firnline_tree_column(forest, at)] > key) ? 1u : 0u;
-        at = forest->next[(2u * at) + above];
+    int32_t at = root;
+    while (at >= 0) {
+        const uint32_t split = (uint32_t)at;
+        const int32_t key = firnline_tree_key(forest, split);
+        const uint32_t above = (seen[firnline_tree_column(forest, split)] > key) ? 1u : 0u;
+        at = forest->next[(2u * split) + above];
     }
-    return (at - FIRNLINE_TREE_LEAF) * forest->outputs;
+    return (uint32_t)(-1 - at) * forest->outputs;
 }
 
 /* Leaves that are multiples of one power of two, and never too many of it for a float: the sum of

@@ -31,11 +31,13 @@ def test_every_byte_that_differs_is_counted_with_its_window_and_value():
     assert told.endswith("in 2 windows, most in window 3 at a")
 
 
-def test_signs_of_zero_and_nan_are_compared_as_bytes():
+def test_signs_of_zero_differ_and_forms_of_nan_do_not():
     zeros = {"a": np.zeros((1, 1), np.float32)}
     assert compare(zeros, {"a": -zeros["a"]}).differ == 1
-    nan = {"a": np.full((1, 1), np.nan, np.float32)}
-    assert compare(nan, {"a": nan["a"].copy()}).differ == 0
+    nan = np.full((1, 1), np.nan, np.float32)
+    other = (nan.view(np.uint32) | 0x8000_0001).view(np.float32)
+    assert compare({"a": nan}, {"a": other}).differ == 0
+    assert compare({"a": nan}, {"a": np.zeros((1, 1), np.float32)}).differ == 2
 
 
 @pytest.mark.parametrize(

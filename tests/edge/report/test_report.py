@@ -105,8 +105,8 @@ def test_markdown_keeps_its_tables(built):
 
 
 def test_the_table_across_targets_has_a_row_each(built):
-    reports = [document(built), {"target": "npu", "verdict": "not run"}]
-    lines = across(reports).splitlines()
+    records = [built.document(), {"target": "npu", "proof": {"verdict": "not run"}}]
+    lines = across(records).splitlines()
     assert len(lines) == 4
     assert lines[2].startswith("| mcu-cortex-m4 | accept | 0 | 200 | 631,000 | 3,000 |")
     assert lines[3] == "| npu | not run | - | - | - | - | - | - |"

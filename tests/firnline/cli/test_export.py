@@ -20,7 +20,7 @@ FIELDS = [
     *("ram_bytes", "vectors", "bytes_differ"),
 ]
 HERE = "cpu-x86_64-7bit" if platform.machine() == "x86_64" else "cpu-arm64"
-BESIDE = {"proof.json", "report.json", "report.md", "report.html"}
+BESIDE = {"proof.json", "report.json", "report.md", "report.html", "LICENSE"}
 
 
 @pytest.fixture
@@ -84,6 +84,8 @@ def test_a_users_model_is_proved_on_every_target_asked_for(given: Path) -> None:
         assert json.loads(files["proof.json"]) == made["proof"]
     assert core["target"] == "mcu-cortex-m0" and core["instructions"] > 6 * 8
     assert (given / "out" / "mcu-cortex-m0" / "src" / "net.h").is_file()
+    table = (given / "out" / "README.md").read_text()
+    assert "| mcu-cortex-m0 | accept | 0 | 600 |" in table
 
 
 def test_two_exports_are_equal_to_the_last_byte(given: Path) -> None:

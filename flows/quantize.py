@@ -99,7 +99,7 @@ def _within_limits(
     held_out: Any,
     rule: DecisionRule,
 ) -> "tuple[Quantized, Parity, Quantize]":
-    """The int8 graph, and how it was made; with `mixed`, layers go to float until the gate holds."""
+    """The int8 graph and how it was made; with `mixed`, layers go to float until the gate holds."""
     from edge.parity_run import gate, parity
     from edge.quantize import quantize
 

@@ -39,7 +39,6 @@ HANDLERS: dict[str, Handler] = {
     "Split": moves.split,
     "TreeEnsembleRegressor": trees.regressor,
     "TreeEnsembleClassifier": trees.classifier,
-    "Scaler": trees.scaler,
     "Concat": moves.concat,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), moves.reshaped),
     **dict.fromkeys(("MaxPool", "AveragePool"), pools.pool),

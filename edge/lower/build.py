@@ -24,6 +24,7 @@ from edge.program import (
     FloatGather,
     Operation,
     Program,
+    Quantize,
     Reshape,
     Transpose,
     Value,
@@ -130,6 +131,8 @@ class Builder:
 
     def _picked(self, view: View, shape: tuple[int, ...]) -> str:
         value = self.values[view.name]
+        if value.dtype == "int8" and len(set(view.places.ravel().tolist())) == value.size:
+            return self._reordered(view, shape)
         if value.dtype != "float32":
             raise HandshakeError(
                 "E20",
@@ -143,6 +146,12 @@ class Builder:
         places = tuple(int(place) for place in view.places.ravel())
         self.add(FloatGather(self.name(made), (flat,), made, places))
         return self.reshaped(made, shape)
+
+    def _reordered(self, view: View, shape: tuple[int, ...]) -> str:
+        """Int8 in an order that no transposition makes: through float32, which changes none."""
+        held = self._picked(Real(self._dequantized(view.name), view.places), shape)
+        made = self.like(view.name, shape, f"{view.name}/reordered")
+        return self.add(Quantize(self.name(made), (held,), made))
 
     def real(self, symbol: Symbol, where: str) -> Real:
         """A symbol in float32.

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.lower.scalers import spelt_out
 from firnline.errors import HandshakeError
 
 Array = NDArray[Any]
@@ -16,6 +17,10 @@ Shape = tuple[int, ...]
 
 OPSETS = range(13, 22)
 """Of the default domain; before 13, Softmax and ReduceSum mean something else."""
+
+
+TREES = "ai.onnx.ml"
+"""The domain of trees."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,14 @@ def read(model: bytes) -> Graph:
     except Exception as error:  # onnx raises several unrelated kinds here.
         raise _unreadable(f"no valid ONNX model: {error}") from error
     opset = _opset(loaded)
+    spelt_out(loaded.graph)
     known = {item.name for item in loaded.graph.initializer}
     given = [item for item in loaded.graph.input if item.name not in known]
     for item in given:
         _one_row(item)
     for item in loaded.graph.output:
-        item.type.tensor_type.ClearField("shape")
+        if item.type.HasField("tensor_type"):
+            item.type.tensor_type.ClearField("shape")
     del loaded.graph.value_info[:]
     try:
         loaded = onnx.shape_inference.infer_shapes(loaded, strict_mode=True, data_prop=True)
@@ -125,8 +132,12 @@ def read(model: bytes) -> Graph:
 def _opset(model: Any) -> int:
     found = {item.domain or "ai.onnx": item.version for item in model.opset_import}
     used = {node.domain or "ai.onnx" for node in model.graph.node}
-    if others := sorted(used - {"ai.onnx", "ai.onnx.ml"}):
+    if others := sorted(used - {"ai.onnx", TREES}):
         raise _unreadable(f"operators of the domains {', '.join(others)}")
+    for item in model.opset_import:
+        if item.domain == TREES:
+            # Trees of version 1 mean the same in 3, which also tells their shapes.
+            item.version = max(item.version, 3)
     opset = int(found.get("ai.onnx", 0))
     if opset not in OPSETS:
         raise _unreadable(f"opset {opset}")
@@ -189,5 +200,5 @@ def _unreadable(found: str) -> HandshakeError:
         found=found,
         where="the ONNX model",
         mend=f"export it with opset {OPSETS[0]} to {OPSETS[-1]} and operators of the default "
-        "domain alone, not optimised by ONNX Runtime",
+        f"domain alone (trees: {TREES}), not optimised by ONNX Runtime",
     )

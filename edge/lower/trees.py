@@ -62,15 +62,6 @@ def classifier(context: Context, node: Node) -> Symbol:
     return _label(context, node, decisive)
 
 
-def scaler(context: Context, node: Node) -> Symbol:
-    """Scaler, which often stands before trees: (x - offset) * scale."""
-    made = context.real(node, 0)
-    for name, kind in (("offset", "sub"), ("scale", "mul")):
-        held = numbers(node, name)
-        made = floats.with_constant(context, made, kind, held, False, node)  # type: ignore[arg-type]
-    return made
-
-
 _ONE_OR_BOTH = "convert it with votes for the first class alone, or for both without base values"
 
 

@@ -1,5 +1,6 @@
 """Pools and sums in the forms that integer programs know, and Relu before what it commutes with."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,31 +24,31 @@ def pool(view: View, node: Any) -> Rewrite | None:
         return Rewrite((node.name,), (made,))
     if node.op_type not in ("MaxPool", "AveragePool"):
         return None
-    kernel: tuple[int, ...] = tuple(attribute(node, "kernel_shape", []))
-    pads: list[int] = explicit_pads(view, node, kernel)
-    if attribute(node, "ceil_mode", 0) and not attribute(node, "count_include_pad", 0):
-        pads = _rounded_up(view, node, kernel, pads)
-        made = node_like(node, auto_pad="NOTSET", pads=pads, ceil_mode=0)
-    elif attribute(node, "auto_pad", "NOTSET") != "NOTSET":
-        made = node_like(node, auto_pad="NOTSET", pads=pads)
-    else:
+    if attribute(node, "auto_pad", "NOTSET") == "NOTSET":
         return None
-    return Rewrite((node.name,), (made,))
+    pads = explicit_pads(view, node, tuple(attribute(node, "kernel_shape", [])))
+    return Rewrite((node.name,), (node_like(node, auto_pad="NOTSET", pads=pads),))
 
 
-def _rounded_up(view: View, node: Any, kernel: tuple[int, ...], pads: list[int]) -> list[int]:
-    """Padding that makes as many windows as `ceil_mode` does: each begins on the image or before.
+def rounded_up(node: Any, image: Sequence[int]) -> list[int]:
+    """Padding that makes as many windows as a pool's `ceil_mode` does.
 
-    ONNX's own inference counts one that begins behind it; runtimes and frameworks do not.
+    Each begins on the image or before it. ONNX's own inference also counts one that begins
+    behind it; runtimes and frameworks do not.
+
+    Args:
+        node: The pool.
+        image: Sizes of its input's axes behind the channels.
     """
+    kernel = attribute(node, "kernel_shape", [])
     axes = len(kernel)
+    made = list(attribute(node, "pads", [0] * 2 * axes))
     strides = attribute(node, "strides", [1] * axes)
     dilations = attribute(node, "dilations", [1] * axes)
-    made = list(pads)
-    for axis, size in enumerate(view.shape(node.input[0])[2:]):
+    for axis, size in enumerate(image):
         span = (kernel[axis] - 1) * dilations[axis] + 1
-        before, after, stride = pads[axis], pads[axes + axis], strides[axis]
-        count = -(-(size + before + after - span) // stride) + 1
+        before, stride = made[axis], strides[axis]
+        count = -(-(size + before + made[axes + axis] - span) // stride) + 1
         count -= (count - 1) * stride >= size + before
         made[axes + axis] = max((count - 1) * stride + span - size - before, 0)
     return made

@@ -24,6 +24,7 @@ from edge.quantize.graph import (
     serialised,
     unused,
 )
+from edge.quantize.pooling import rounded_up
 from edge.quantize.simplify import simplified
 from firnline.errors import HandshakeError
 
@@ -46,6 +47,7 @@ def prepare(float_model: bytes, row: Sequence[int]) -> Net:
     """
     model = _read(float_model)
     name, batch = _fix_input(model, tuple(row))
+    _round_up(model)
     try:
         model = shape_inference.infer_shapes(model, check_type=True, data_prop=True)
     except Exception as error:
@@ -125,6 +127,19 @@ def _fix_input(model: Any, row: tuple[int, ...]) -> tuple[str, str]:
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     return str(kept.name), batch
+
+
+def _round_up(model: Any) -> None:
+    """Write out the padding of pools with `ceil_mode`: ONNX's inference has too many windows."""
+    for node in model.graph.node:
+        if node.op_type not in ("MaxPool", "AveragePool") or not attribute(node, "ceil_mode", 0):
+            continue
+        shapes, _ = _shapes(shape_inference.infer_shapes(model, data_prop=True))
+        plain = attribute(node, "auto_pad", "NOTSET") == "NOTSET"
+        plain = plain and not attribute(node, "count_include_pad", 0)
+        if plain and node.input[0] in shapes:
+            made = node_like(node, ceil_mode=0, pads=rounded_up(node, shapes[node.input[0]][2:]))
+            node.CopyFrom(made)
 
 
 def _misshaped(found: str) -> HandshakeError:

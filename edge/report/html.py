@@ -43,7 +43,14 @@ def page(report: Mapping[str, Any]) -> str:
     ]
     for name, title in _PLOTS:
         parts.append(_bars(title, report["layers"], name))
-    for title, name in (("Accuracy", "accuracy"), ("Energy", "energy"), ("Everything", "figures")):
+    if report["budget"]:
+        parts += ["<h2>Budget</h2>", _pairs({row["what"]: _of(row) for row in report["budget"]})]
+    for title, name in (
+        ("Accuracy", "accuracy"),
+        ("Relative error against float", "fidelity"),
+        ("Energy", "energy"),
+        ("Everything", "figures"),
+    ):
         if report[name]:
             parts += [f"<h2>{title}</h2>", _pairs(report[name])]
     for title, name in (("What would make it smaller", "advice"), ("Notes", "notes")):
@@ -65,6 +72,11 @@ _HEAD = ("instructions", "flash_bytes", "ram_bytes", "macs", "vectors", "bytes_d
 
 def _because(reasons: Sequence[str]) -> str:
     return f": {escape('; '.join(reasons))}" if reasons else ""
+
+
+def _of(row: Mapping[str, Any]) -> str:
+    share = 100 * row["taken"] / row["limit"]
+    return f"{shown(row['taken'])} of {shown(row['limit'])}, {share:.0f} %"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -89,11 +89,17 @@ def test_the_bundle_holds_every_target_with_its_proof(
     assert np.load(bundle / "calibration.npy").shape[1] == len(manifest["input"]["columns"])
 
 
-def test_a_target_alone_is_the_bundles(first: tuple[Project, dict[str, Any]]) -> None:
+def test_a_target_alone_is_the_bundles_and_others_can_be_had(
+    first: tuple[Project, dict[str, Any]],
+) -> None:
     project, document = first
+    seven = "cpu-x86_64-7bit"
 
-    made = project.json("export", "refrigeration", "--target", "mcu-cortex-m4")
+    asked = ("--target", "mcu-cortex-m4", "--target", seven)
+    made, other = project.json("export", "refrigeration", *asked)["targets"]
 
+    assert (other["target"], other["bytes_differ"]) == (seven, 0)
+    assert other["proof"]["decisions"]["agreement_float"] >= 0.99
     folder = Path(document["bundle"]["path"]) / "targets" / "mcu-cortex-m4"
     assert made["proof"] == json.loads((folder / "proof.json").read_text())
     assert made["artifact_sha256"] == document["targets"]["mcu-cortex-m4"]["artifact_sha256"]

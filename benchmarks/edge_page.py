@@ -58,7 +58,7 @@ def _peers(results: Sequence[Row]) -> str:
                 f"{row['instructions'] / row['macs']:.2f}",
                 _number(peer["instructions"]) if peer else "-",
                 f"{peer['instructions'] / row['instructions']:.1f}" if peer else "-",
-                _number(row["code_bytes"]),
+                _number(row.get("code_bytes")),
                 _number(row["ram_bytes"]),
                 _number(row["bytes_differ"]),
             )
@@ -69,7 +69,8 @@ def _peers(results: Sequence[Row]) -> str:
 
 
 def _models(results: Sequence[Row]) -> str:
-    models = [name for name in TITLES if any(_of(results, name, "mcu-"))]
+    named = dict.fromkeys(row["model"] for row in results)
+    models = [name for name in named if any(_of(results, name, "mcu-"))]
     cores = [row["target"] for row in _of(results, MAIN, "mcu-")]
     rows = []
     for target in cores:
@@ -82,7 +83,7 @@ def _models(results: Sequence[Row]) -> str:
             for row in found
         ]
         rows.append((target.removeprefix("mcu-"), *cells))
-    return _table(("core", *(TITLES[name] for name in models)), rows)
+    return _table(("core", *(TITLES.get(name, name) for name in models)), rows)
 
 
 def _released(results: Sequence[Row]) -> str:
@@ -117,10 +118,10 @@ def _graphs(results: Sequence[Row]) -> str:
 def _npu(results: Sequence[Row]) -> str:
     rows = [
         (
-            TITLES.get(row["model"], row["model"]),
+            str(TITLES.get(row["model"], row["model"])),
             f"`{row['target']}`",
-            _number(row["cycles"]),
-            _number(row["npu_cycles"]),
+            _number(row.get("cycles")),
+            _number(row.get("npu_cycles")),
             _number(row["instructions"]),
             _number(row["flash_bytes"]),
             _number(row["ram_bytes"]),

@@ -44,7 +44,8 @@ class Ran:
     Attributes:
         runner: What ran it, with its version; empty when nothing here can.
         values: Value of the program -> [rows, *shape], held to the reference byte by byte.
-        scores: float32 [rows], of the decision rule; None without one.
+        scores: float32 [rows], of the decision rule; None without one. Where only the first
+            windows were run, theirs.
         figures: `instructions` and the like, counted while it ran: the same every time.
         notes: What a person should know.
         layers: Operation -> instructions of one inference, where they were counted.

@@ -164,7 +164,7 @@ def _proof(
         target=profile.name,
         verdict="reject" if against else settled,
         reasons=against,
-        vectors=len(model.vectors),
+        vectors=len(model.vectors if ran.scores is None else ran.scores),
         exact=exact,
         bytes=found,
         decisions=decided,
@@ -178,5 +178,6 @@ def _proof(
 def _decided(model: Model, ran: Ran) -> Decisions | None:
     if model.rule is None or ran.scores is None:
         return None
-    scores = (model.exact[SCORE][:, 0], model.golden[SCORE][:, 0], ran.scores)
-    return decisions(model.rule, model.labels, *scores)
+    run = len(ran.scores)
+    scores = (model.exact[SCORE][:run, 0], model.golden[SCORE][:run, 0], ran.scores)
+    return decisions(model.rule, model.labels[:run], *scores)

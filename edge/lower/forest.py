@@ -18,7 +18,9 @@ from firnline.errors import HandshakeError
 
 _LEAF = "LEAF"
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", _LEAF)
-_PER_NODE = ("nodeids", "featureids", "truenodeids", "falsenodeids")
+_PER_NODE = ("treeids", "nodeids", "featureids", "truenodeids", "falsenodeids",
+             "missing_value_tracks_true")  # fmt: skip
+_MOST_COLUMNS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -58,37 +60,25 @@ def forest(node: Node, votes: str, outputs: int, columns: int) -> Forest:
     Raises:
         HandshakeError: E70, splits of a kind that has no table; E71, the trees are broken.
     """
-    modes = np.array([_text(mode) for mode in node.attributes.get("nodes_modes", ())])
-    if unknown := sorted(set(modes.tolist()) - set(_MODES)):
-        unsupported(node, f"splits of mode {', '.join(unknown)}", "encode categories as 0 and 1")
-    known = {name: _numbers(node, f"nodes_{name}") for name in ("treeids", *_PER_NODE)}
-    values = numbers(node, "nodes_values")
-    missing = _numbers(node, "nodes_missing_value_tracks_true")
-    missing = missing if missing.size else np.zeros(len(modes), np.int64)
-    if len({len(modes), len(values), len(missing), *map(len, known.values())}) != 1:
-        broken(node, "attributes of nodes that differ in length")
+    known = _nodes(node, columns)
     places = {key: place for place, key in enumerate(_keys(known["treeids"], known["nodeids"]))}
-    if len(places) != len(modes) or not len(modes):
+    if len(places) != len(known["nodeids"]) or not places:
         broken(node, "no nodes, or two of one id")
+    modes, values = known["modes"], known["values"]
     inner = modes != _LEAF
-    if inner.any() and not 0 <= known["featureids"][inner].min() <= (
-        known["featureids"][inner].max()
-    ) < min(columns, 1 << 15):
-        broken(node, f"splits on columns that an input of {columns} does not have")
-    true = _children(node, places, known, "truenodeids", inner)
-    false = _children(node, places, known, "falsenodeids", inner)
+    true = _children(node, places, known, "truenodeids")
+    false = _children(node, places, known, "falsenodeids")
     above = (modes == "BRANCH_GTE") | (modes == "BRANCH_GT")
     strict = (modes == "BRANCH_LT") | (modes == "BRANCH_GTE")
+    threshold = np.where(strict, below(values), at_most(values))
     leaf, voted = _votes(node, votes, outputs, places, inner)
     made = Forest(
         roots=_roots(node, known["treeids"], inner, true, false),
         feature=np.where(inner, known["featureids"], -1).astype(np.int16),
-        threshold=np.where(inner, np.where(strict, below(values), at_most(values)), 0).astype(
-            np.float32
-        ),
+        threshold=np.where(inner, threshold, 0).astype(np.float32),
         left=np.where(above, false, true).astype(np.int32),
         right=np.where(above, true, false).astype(np.int32),
-        missing_left=inner & ((missing != 0) ^ above),
+        missing_left=inner & ((known["missing_value_tracks_true"] != 0) ^ above),
         leaf=leaf,
         voted=voted,
     )
@@ -119,6 +109,23 @@ def broken(node: Node, found: str) -> NoReturn:
     )
 
 
+def _nodes(node: Node, columns: int) -> dict[str, NDArray[Any]]:
+    """The attributes of nodes, each as long as there are nodes."""
+    modes = np.array([_text(mode) for mode in node.attributes.get("nodes_modes", ())])
+    if unknown := sorted(set(modes.tolist()) - set(_MODES)):
+        unsupported(node, f"splits of mode {', '.join(unknown)}", "encode categories as 0 and 1")
+    known: dict[str, NDArray[Any]] = {name: _numbers(node, f"nodes_{name}") for name in _PER_NODE}
+    if not known["missing_value_tracks_true"].size:
+        known["missing_value_tracks_true"] = np.zeros(len(modes), np.int64)
+    known |= {"modes": modes, "values": numbers(node, "nodes_values")}
+    if len({len(held) for held in known.values()}) != 1:
+        broken(node, "attributes of nodes that differ in length")
+    split = known["featureids"][modes != _LEAF]
+    if split.size and not 0 <= split.min() <= split.max() < min(columns, _MOST_COLUMNS):
+        broken(node, f"splits on columns that an input of {columns} does not have")
+    return known
+
+
 def _numbers(node: Node, name: str) -> NDArray[np.int64]:
     return np.asarray(node.attributes.get(name, ()), np.int64)
 
@@ -130,12 +137,12 @@ def _keys(trees: NDArray[np.int64], nodes: NDArray[np.int64]) -> list[tuple[int,
 def _children(
     node: Node,
     places: dict[tuple[int, int], int],
-    known: dict[str, NDArray[np.int64]],
+    known: dict[str, NDArray[Any]],
     side: str,
-    inner: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     """Place of every split's child; 0 for leaves."""
     keys = _keys(known["treeids"], known[side])
+    inner = known["modes"] != _LEAF
     found = [places.get(key, -1) if split else 0 for key, split in zip(keys, inner, strict=True)]
     if -1 in found:
         broken(node, "a split whose child is missing")

@@ -18,6 +18,7 @@ from edge.lower.symbols import Coded, Real, Symbol, Whole, whole
 from edge.program import ArgMax, FloatDense, Floats, FloatSoftmax, Trees
 
 _POSITIVE = 0.5
+_ONE_OR_BOTH = "convert it with votes for the first class alone, or for both without base values"
 
 
 def regressor(context: Context, node: Node) -> Symbol:
@@ -60,9 +61,6 @@ def classifier(context: Context, node: Node) -> Symbol:
         made = decisive = _sum(context, node, "class", classes, _base(node, (0, classes)))
     context.symbols[node.outputs[1]] = _transformed(context, made, node)
     return _label(context, node, decisive)
-
-
-_ONE_OR_BOTH = "convert it with votes for the first class alone, or for both without base values"
 
 
 def _one_sided(context: Context, node: Node, found: Forest) -> tuple[Real, Real]:

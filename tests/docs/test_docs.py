@@ -88,7 +88,8 @@ def test_commands_are_commands(page: Path, words: list[str]) -> None:
         assert rest[0] in {"checkout", "push", "status"}
     elif tool.startswith("."):
         assert tool in {".venv/bin/python", ".tools/bin/uv"}
-        assert tool != ".venv/bin/python" or (ROOT / rest[0]).is_file()
+        file = f"{rest[1].replace('.', '/')}.py" if rest[0] == "-m" else rest[0]
+        assert tool != ".venv/bin/python" or (ROOT / file).is_file()
     else:
         assert tool in OTHER_TOOLS
 

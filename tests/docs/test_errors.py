@@ -16,7 +16,20 @@ FAMILIES = {
     if isinstance(value, type) and issubclass(value, errors.FirnlineError)
 }
 CODE = re.compile(r"[A-Z]{1,4}[0-9]{1,2}")
-NOT_CODES = {"F1", "C99", "C11", "M0", "M23", "M33", "M55", "M85", "AMD64", "INT8", "PADV2", "RELU6"}
+NOT_CODES = {
+    "F1",
+    "C99",
+    "C11",
+    "M0",
+    "M23",
+    "M33",
+    "M55",
+    "M85",
+    "AMD64",
+    "INT8",
+    "PADV2",
+    "RELU6",
+}
 RANGE = re.compile(r"\b([A-Z]{1,4}[0-9]{1,2}) to [A-Z]{1,4}[0-9]{1,2}\b")
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sources()}
 

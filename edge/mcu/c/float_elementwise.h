@@ -2,6 +2,7 @@
 #ifndef FLOAT_ELEMENTWISE_H
 #define FLOAT_ELEMENTWISE_H
 
+#include "firnline_divide.h"
 #include "float_math.h"
 
 #define FIRNLINE_BROADCAST_AXES 6
@@ -39,7 +40,7 @@ FIRNLINE_INLINE float firnline_binary_one(firnline_binary kind, float a, float b
         result = a * b;
         break;
     case FIRNLINE_DIV:
-        result = a / b;
+        result = firnline_quotient(a, b);
         break;
     case FIRNLINE_MIN:
         result = (a < b) ? a : b;

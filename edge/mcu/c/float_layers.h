@@ -5,6 +5,7 @@
 #ifndef FLOAT_LAYERS_H
 #define FLOAT_LAYERS_H
 
+#include "firnline_divide.h"
 #include "firnline_window.h"
 
 FIRNLINE_KERNEL void firnline_float_dense(const float *weights, const float *bias, uint32_t rows,
@@ -113,7 +114,7 @@ FIRNLINE_KERNEL void firnline_float_pool_mean(const firnline_window *window, int
                         sum = sum + x[firnline_place(window, &rows, ky, &columns, kx) + channel];
                     }
                 }
-                *y = sum / (float)count;
+                *y = firnline_quotient(sum, (float)count);
                 y++;
             }
         }

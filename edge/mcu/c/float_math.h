@@ -9,6 +9,7 @@
 #define FLOAT_MATH_H
 
 #include "firnline_base.h"
+#include "firnline_divide.h"
 #include "float_constants.h"
 
 FIRNLINE_INLINE float firnline_horner(const float *coefficients, uint32_t count, float x)
@@ -68,7 +69,7 @@ FIRNLINE_KERNEL float firnline_sigmoid(float x)
         const float e = firnline_exp(-firnline_abs(x));
         const float below = 1.0f + e;
         const float rest = e - (below - 1.0f);
-        const float y = ((x < 0.0f) ? e : 1.0f) / below;
+        const float y = firnline_quotient((x < 0.0f) ? e : 1.0f, below);
         const float over = (x < 0.0f) ? (1.0f - y) : y;
         result = y - (y * (rest * over));
     }

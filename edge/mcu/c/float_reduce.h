@@ -2,6 +2,7 @@
 #ifndef FLOAT_REDUCE_H
 #define FLOAT_REDUCE_H
 
+#include "firnline_divide.h"
 #include "float_math.h"
 
 FIRNLINE_INLINE float firnline_sum(uint32_t width, const float *x)
@@ -34,7 +35,7 @@ FIRNLINE_KERNEL void firnline_reduce_sum(uint32_t rows, uint32_t width, const fl
 FIRNLINE_KERNEL void firnline_reduce_mean(uint32_t rows, uint32_t width, const float *x, float *y)
 {
     for (uint32_t row = 0u; row < rows; row++) {
-        y[row] = firnline_sum(width, &x[row * width]) / (float)width;
+        y[row] = firnline_quotient(firnline_sum(width, &x[row * width]), (float)width);
     }
 }
 
@@ -55,7 +56,7 @@ FIRNLINE_KERNEL void firnline_float_softmax(uint32_t rows, uint32_t width, const
         }
         sum = firnline_sum(width, y);
         for (uint32_t i = 0u; i < width; i++) {
-            y[i] = y[i] / sum;
+            y[i] = firnline_quotient(y[i], sum);
         }
         x = &x[width];
         y = &y[width];

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.compile import cpu
+from edge.compile import Ran, cpu
 from edge.export.make import PROOF, artifact_digest, build, enforce, write
+from edge.export.make import _proof as judge
 from edge.targets import load
 from firnline.contracts.target import Budget, Memory
 from firnline.digest import bytes_digest, digest
@@ -112,6 +113,18 @@ def test_what_did_not_run_is_neither_accepted_nor_refused(tmp_path):
     assert made.record()["bytes_differ"] is None
     assert made.record()["runner"] is None
     enforce(made)
+
+
+def test_only_windows_that_ran_are_counted(tmp_path):
+    """A vendor's simulator may be too slow for all: what it did not run speaks for nothing."""
+    model = decided()
+    artifact = cpu.compile(model, CPU, tmp_path)
+    given = model.golden[SCORE][:50, 0].copy()
+    given[7] = 1 - given[7]
+    proof = judge(model, CPU, artifact, Ran("a simulator", {}, given), [], exact=False)
+    assert proof.vectors == 50
+    assert proof.decisions.agreement == 0.98
+    assert proof.verdict == "reject"
 
 
 def test_where_int8_saturates_nothing_is_proved(tmp_path, monkeypatch):

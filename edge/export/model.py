@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from edge import reference
 from edge.decide import FAULT, FLAGGED, SCORE, with_decision
 from edge.lower import lower
+from edge.mcu.emit_text import KEYWORDS
 from edge.parity_run import score as run_onnx
-from edge.program import Program
+from edge.program import Program, Quantize
 from firnline.contracts.quantize import Parity
 from firnline.digest import bytes_digest, digest
 from firnline.errors import ContractError
@@ -90,6 +91,10 @@ def of_ensemble(
         rule: From outputs to scores and decisions.
         limits: The manifest's `[parity]`.
         versions: What the C header tells of features and stages.
+
+    Raises:
+        HandshakeError: E20 to E26, as `edge.lower.lower`.
+        ContractError: E9, a window has a NaN where int8 begins.
     """
     wanted = [rule.output, SCORE, FLAGGED] + ([FAULT] if rule.classes else [])
     program = lower(models[1], identifier(name), outputs=wanted, io="float32")
@@ -109,6 +114,10 @@ def of_onnx(
         models: Float and int8 graph.
         vectors: float32 [rows, *input].
         io: Whether the device is handed int8 values, or floats.
+
+    Raises:
+        HandshakeError: E20 to E26, as `edge.lower.lower`.
+        ContractError: E9, a window has a NaN where int8 begins.
     """
     program = lower(models[1], identifier(name), io=io)
     labels = np.full(len(vectors), "", dtype="<U1")
@@ -121,9 +130,9 @@ def decided(models: tuple[bytes, bytes], rule: DecisionRule) -> tuple[bytes, byt
 
 
 def identifier(name: str) -> str:
-    """A C identifier of a name: lower case, everything else an underscore."""
+    """A C identifier of a name: lower case, everything else an underscore, and no word of C."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return plain if plain[:1].isalpha() else f"model_{plain}"
+    return plain if plain[:1].isalpha() and plain not in KEYWORDS else f"model_{plain}"
 
 
 def input_name(model: bytes) -> str:
@@ -144,6 +153,11 @@ def _model(
     versions: Mapping[str, str],
 ) -> Model:
     inputs = {program.inputs[0]: _as_taken(program, vectors)}
+    with np.errstate(invalid="ignore"):
+        golden = reference.trace(program, inputs)
+    for step in program.operations:
+        if isinstance(step, Quantize):
+            _refuse_missing(golden[step.inputs[0]], f"value {step.inputs[0]!r} of {program.name}")
     return Model(
         name=identifier(name),
         float_model=models[0],
@@ -151,7 +165,7 @@ def _model(
         program=program,
         vectors=vectors,
         inputs=inputs,
-        golden=reference.trace(program, inputs),
+        golden=golden,
         exact=run_onnx(models[0], vectors),
         labels=labels,
         rule=rule,
@@ -170,17 +184,23 @@ def _as_taken(program: Program, vectors: NDArray[np.float32]) -> NDArray[Any]:
     rows = vectors.reshape(len(vectors), *value.shape) if value.dtype == "float32" else vectors
     if value.dtype != "int8":
         return rows
-    if np.isnan(rows).any():
-        raise ContractError(
-            "E9",
-            found=f"NaN in window {int(np.argwhere(np.isnan(rows))[0, 0])}, which no int8 value is",
-            where=f"input {program.inputs[0]!r} of {program.name}",
-            mend="leave such windows out, or hand the device floats (--io float32) and fill in the "
-            "graph",
-        )
+    _refuse_missing(rows, f"input {program.inputs[0]!r} of {program.name}")
     quotient = (rows / np.float32(value.scale)).astype(np.float32)
     stored: NDArray[np.int8] = np.clip(np.rint(quotient) + value.zero, -128, 127).astype(np.int8)
     return stored.reshape(len(rows), *value.shape)
+
+
+def _refuse_missing(rows: NDArray[Any], where: str) -> None:
+    """Refuse windows with a NaN where int8 begins, as no int8 value is one."""
+    missing = np.argwhere(np.isnan(rows))
+    if len(missing):
+        raise ContractError(
+            "E9",
+            found=f"NaN in window {int(missing[0, 0])} where it is to be int8",
+            where=where,
+            mend="leave such windows out, or fill missing values in the graph, before the first "
+            "layer, and hand the device floats (--io float32)",
+        )
 
 
 def _array_digest(array: NDArray[Any]) -> str:

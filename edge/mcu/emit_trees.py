@@ -74,31 +74,34 @@ def trees(step: Trees, prefix: str, inputs: Sequence[Operand], y: Operand) -> Em
         raise _refused(step, found, "give the trees the columns that they were trained on")
     keys, step_unit = _keys(step), unit(step)
     count, outputs = len(keys.columns), step.leaf.shape[1]
-    data = array(f"{prefix}_columns", keys.columns) if count else ""
-    call = "int32_t *const seen = scratch;\n"
-    if count:
-        call += f"firnline_trees_see({prefix}_columns, {count}u, {x.expression}, seen);\n"
-    else:
-        call += f"(void){x.expression};\n"
-    if keys.levels is not None:
-        data += array(f"{prefix}_levels", keys.levels) + array(f"{prefix}_counts", keys.counts)
-        call += f"firnline_trees_rank({prefix}_levels, {prefix}_counts, {count}u, seen);\n"
-    base = step.base if step_unit is None else _whole(step.base, step_unit)
-    total = y.expression if step_unit is None else "sum"
+    data, call = _seen(prefix, keys, x)
+    kind, total, base = "float", y.expression, list(step.base)
     if step_unit is not None:
+        kind, total, base = "whole", "sum", list(_whole(step.base, step_unit))
         call += f"int32_t *const sum = &seen[{count}];\n"
     call += "".join(f"{total}[{i}] = {number(value)};\n" for i, value in enumerate(base))
-    kind = "float" if step_unit is None else "whole"
     for place, group in enumerate(_groups(step)):
         name = f"{prefix}_forest{place}"
         data += _tables(name, step, group, keys, step_unit)
         call += f"firnline_trees_add_{kind}(&{name}, seen, &{total}[{group.column or 0}]);\n"
     if step_unit is not None:
         scale = number(np.float32(step_unit))
-        call += "".join(
-            f"{y.expression}[{i}] = (float)sum[{i}] * {scale};\n" for i in range(outputs)
-        )
+        ends = [f"{y.expression}[{i}] = (float)sum[{i}] * {scale};\n" for i in range(outputs)]
+        call += "".join(ends)
     return Emitted(data, call.rstrip("\n"), ("float_trees.h",), 4 * (count + outputs))
+
+
+def _seen(prefix: str, keys: _Keys, x: Operand) -> tuple[str, str]:
+    """Constants and statements that turn the columns in use into integers at `seen`."""
+    call = "int32_t *const seen = scratch;\n"
+    if not len(keys.columns):
+        return "", call + f"(void){x.expression};\n"
+    data, count = array(f"{prefix}_columns", keys.columns), len(keys.columns)
+    call += f"firnline_trees_see({prefix}_columns, {count}u, {x.expression}, seen);\n"
+    if keys.levels is not None:
+        data += array(f"{prefix}_levels", keys.levels) + array(f"{prefix}_counts", keys.counts)
+        call += f"firnline_trees_rank({prefix}_levels, {prefix}_counts, {count}u, seen);\n"
+    return data, call
 
 
 def _whole(values: Floats, step_unit: float) -> NDArray[np.int32]:

@@ -75,8 +75,8 @@ class _Writer:
     def float_layer(self, node: Any) -> None:
         """A layer that stays float: its weights and bias negated, and its result negated again.
 
-        The same but for the sign of a zero. ONNX Runtime would quantise the weights of a float layer between DQ
-        and Q by itself, with one scale for all of them; of Neg it makes no such layer.
+        The same but for the sign of a zero. ONNX Runtime would quantise the weights of a float
+        layer between DQ and Q by itself, with one scale for all of them; with Neg it does not.
         """
         names = [f"{name}/negated" for name in node.input[1:]]
         for name, given in zip(names, node.input[1:], strict=True):

@@ -5,7 +5,6 @@ operator that nobody supports, which must be refused by its name and its node's.
 """
 
 import itertools
-import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from firnline.contracts.quantize import Quantize
+from tests.edge.random_drawing import Drawing
 
 UNSUPPORTED = ("CumSum", "Selu", "LpNormalization", "PRelu", "Celu", "Sin", "Mod", "Hardmax")
 """Operators of the default domain that keep a value's shape, and that nothing here computes."""
@@ -289,10 +289,12 @@ def cases(draw, *, shrinking=False):
     own, which makes a failing graph small and repeats itself more.
     """
     seed = draw(st.integers(0, 2**64 - 1))
-    chance = random.Random(seed)
+    chance = np.random.default_rng(seed)
     if shrinking:
         return _drawn(_Net(lambda low, high: draw(st.integers(low, max(low, high))), seed))
-    return _drawn(_Net(lambda low, high: chance.randint(low, max(low, high)), seed))
+    return _drawn(
+        _Net(lambda low, high: int(chance.integers(low, max(low, high), endpoint=True)), seed)
+    )
 
 
 def _drawn(net):

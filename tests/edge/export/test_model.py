@@ -58,12 +58,13 @@ def test_equal_models_have_equal_digests_and_others_do_not():
     assert made(given, 2.0)["program"] != of_dense().digests["program"]
 
 
-def test_a_missing_value_cannot_be_an_int8_one():
+@pytest.mark.parametrize("io", ["int8", "float32"])
+def test_a_missing_value_cannot_be_an_int8_one(io):
     given = rows(6)[:8]
     given[5, 2] = np.nan
     whole = quantize(dense(), rows(6), Quantize())
-    with pytest.raises(ContractError, match=r"E9.*NaN in window 5"):
-        of_onnx("small", (dense(), whole.model), given)
+    with pytest.raises(ContractError, match=r"E9.*'x' of small: NaN in window 5"):
+        of_onnx("small", (dense(), whole.model), given, io)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,7 @@ def test_a_missing_value_cannot_be_an_int8_one():
         ("7pumps", "model_7pumps"),
         ("../evil", "evil"),
         ("насос", "model_"),
+        ("int", "model_int"),
     ],
 )
 def test_names_become_c_identifiers(name, made):

@@ -85,8 +85,8 @@ def exported(workload: Workload, before: Results, int8: Document, target: str) -
     def make(out: Path) -> Document:
         return _export(workload, before, int8, profile, out)
 
-    doing = f"exporting for {profile.name}"
-    return run_step(Step(workload.name, f"target-{profile.name}", inputs, doing, make, _summary))
+    name, doing = f"target-{profile.name}", f"exporting for {profile.name}"
+    return run_step(Step(workload.name, name, inputs, doing, make, _summary, shown="target"))
 
 
 def _export(

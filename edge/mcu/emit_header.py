@@ -183,7 +183,7 @@ def _decision(upper: str, versions: Mapping[str, str]) -> list[str]:
             threshold = np.float32(versions[THRESHOLD])
         except ValueError:
             raise _wrong(THRESHOLD, versions[THRESHOLD], "a number") from None
-        lines += ["", "/* A score from here on is an alarm. */"]
+        lines += ["", "/* A score above it is an alarm. */"]
         lines.append(f"#define {upper}_THRESHOLD {number(threshold)}")
     return lines
 

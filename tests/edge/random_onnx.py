@@ -15,6 +15,7 @@ from edge.export.model import _as_taken
 from edge.lower import lower
 from edge.quantize import quantize
 from edge.reference import run
+from tests.edge.lower.graphs import has_vnni
 
 _UNDEFINED = ("Gemm", "MatMul", "Conv", "Sigmoid", "Tanh", "Exp", "Softmax", "ReduceSum",
               "ReduceMean", "AveragePool", "GlobalAveragePool", "Elu")  # fmt: skip
@@ -44,13 +45,15 @@ def made(case, name):
     Raises:
         FirnlineError: Refused.
     """
-    model = quantize(case.model, case.rows[:-4], case.how).model
+    # Elsewhere ONNX Runtime's sums of two products saturate with eight bits.
+    how = case.how if has_vnni() else case.how.model_copy(update={"reduce_range": True})
+    model = quantize(case.model, case.rows[:-4], how).model
     program = lower(model, name, io=case.io)
     inputs = {program.inputs[0]: _as_taken(program, case.rows)}
     outputs = run(program, inputs)
-    opened, quantizers = _opened(model)
+    opened = _opened(model)
     every = run(lower(opened, name), {program.inputs[0]: case.rows})
-    problems = _compared(opened, quantizers, case.rows, every)
+    problems = _compared(opened, case.rows, every)
     for output, value in outputs.items():
         held = program.values[output]
         real = value
@@ -62,20 +65,19 @@ def made(case, name):
 
 
 def _opened(model):
-    """The graph with every int8 value among its outputs, and its QuantizeLinear nodes."""
+    """The graph with every int8 value among its outputs."""
     opened = onnx.load_from_string(model)
     known = {output.name for output in opened.graph.output}
-    quantizers = [node for node in opened.graph.node if node.op_type == "QuantizeLinear"]
-    for node in quantizers:
-        if node.output[0] not in known:
+    for node in opened.graph.node:
+        if node.op_type == "QuantizeLinear" and node.output[0] not in known:
             made = onnx.ValueInfoProto(name=node.output[0])
             made.type.tensor_type.elem_type = onnx.TensorProto.INT8
             opened.graph.output.append(made)
     opened = onnx.shape_inference.infer_shapes(opened)
-    return opened.SerializeToString(), [node.output[0] for node in quantizers]
+    return opened.SerializeToString()
 
 
-def _compared(model, quantizers, rows, wanted):
+def _compared(model, rows, wanted):
     """What differs between ONNX Runtime and the reference."""
     opened = onnx.load_from_string(model)
     loose = _loose(opened)

@@ -32,7 +32,6 @@ class Step:
         doing: What the progress line says.
         make: Fills an empty folder and returns the step's document.
         summarise: The step's one-line summary for people.
-        shown: What progress calls it, where the name is too long for that.
     """
 
     ensemble: str
@@ -41,7 +40,6 @@ class Step:
     doing: str
     make: Callable[[Path], Document]
     summarise: Callable[[Document], str]
-    shown: str = ""
 
     @property
     def key(self) -> str:
@@ -57,8 +55,7 @@ def run_step(step: Step) -> Document:
         folder), `reused` and `seconds`.
     """
     started = time.monotonic()
-    shown = step.shown or step.name
-    reporter().start(shown, step.doing)
+    reporter().start(step.name, step.doing)
     store = wiring.artifacts()
     whole = store.whole(step.ensemble, step.name, step.key) is not None
     # A cached result whose files were lost or altered must not be believed.
@@ -67,7 +64,7 @@ def run_step(step: Step) -> Document:
     document: Document = state.result()
     reused = whole
     seconds = time.monotonic() - started
-    reporter().end(shown, step.summarise(document), reused=reused, seconds=seconds)
+    reporter().end(step.name, step.summarise(document), reused=reused, seconds=seconds)
     folder = store.folder(step.ensemble, step.name, step.key)
     return {
         **document,

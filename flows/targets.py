@@ -85,8 +85,8 @@ def exported(workload: Workload, before: Results, int8: Document, target: str) -
     def make(out: Path) -> Document:
         return _export(workload, before, int8, profile, out)
 
-    name, doing = f"target-{profile.name}", f"exporting for {profile.name}"
-    return run_step(Step(workload.name, name, inputs, doing, make, _summary, shown="target"))
+    name = f"target-{profile.name}"
+    return run_step(Step(workload.name, name, inputs, "building, proving", make, _summary))
 
 
 def _export(
@@ -170,7 +170,7 @@ def _summary(document: Document) -> str:
     record = document["record"]
     differ = record["bytes_differ"]
     if document["verdict"] == "not run":
-        return f"{document['target']}: built, not run here"
+        return "built, not run here"
     told = [
         f"{differ:,} bytes differ in {record['vectors']:,} windows" if differ is not None else ""
     ]
@@ -183,4 +183,4 @@ def _summary(document: Document) -> str:
         )
         if record[name] is not None
     ]
-    return f"{document['target']}: " + ", ".join(part for part in told if part)
+    return ", ".join(part for part in told if part)

@@ -48,7 +48,7 @@ PEERS = {
 
 
 def main() -> None:
-    """Measure, print a line a result, and write them all; exit 1 when a byte differs."""
+    """Measure, print a line a result, write them all; exit 1 when a byte differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", type=int, default=WINDOWS, help="of the ensemble")
     parser.add_argument("--graphs", type=int, default=GRAPHS, help="random graphs")
@@ -67,7 +67,8 @@ def main() -> None:
     partial = chosen.out.with_suffix(".partial")
     partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     partial.rename(chosen.out)
-    sys.exit(1 if any(row["bytes_differ"] for row in results) else 0)
+    wrong = [row for row in results if row["bytes_differ"] or row.get("failures")]
+    sys.exit(1 if wrong else 0)
 
 
 def _work(windows: int) -> Iterator[tuple[Model, str]]:
@@ -165,6 +166,9 @@ def _random_graphs(count: int) -> dict[str, Any]:
         "ram_bytes": None,
         "vectors": found.vectors,
         "bytes_differ": found.bytes_differ,
+        "exact": found.exact,
+        "refused": found.refused,
+        "failures": [str(failure) for failure in found.failures],
     }
 
 

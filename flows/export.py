@@ -12,7 +12,7 @@ from firnline.contracts.lock import Lock, render
 from firnline.workload import Workload, locate
 from flows.quantize import CALIBRATION, FLOAT, INT8, VECTORS, quantized
 from flows.steps import Document, Results, Step, code, folder_of, run_step
-from flows.targets import exported
+from flows.targets import exported, see_to
 from flows.train import train
 from flows.verdicts import publish
 
@@ -33,13 +33,12 @@ def export(ensemble: str, data: str | None = None, before: Results | None = None
             bundle is made.
         DeliveryError: E80 or E81 a target's profile, E40 to E69 a tool.
     """
-    before = before or train(ensemble, data)
     workload = locate(ensemble, wiring.settings().project)
+    wanted = see_to(workload)
+    before = before or train(ensemble, data)
     int8 = quantized(workload, before)
     publish(workload.name, int8["decision"], reused=int8["reused"])
-    targets = [
-        exported(workload, before, int8, target) for target in workload.manifest.release.targets
-    ]
+    targets = [exported(workload, before, int8, target) for target in wanted]
     inputs = {
         "train": before["train"]["key"],
         "quantize": int8["key"],

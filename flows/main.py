@@ -18,6 +18,7 @@ from flows.ingest import ingest
 from flows.progress import reporter
 from flows.shadow import shadow
 from flows.steps import Document, Results, folder_of
+from flows.targets import see_to
 from flows.train import train
 from flows.window import window
 
@@ -32,11 +33,16 @@ def run(ensemble: str, data: str | None = None) -> Document:
 
     Returns:
         The document that `firnline run --json` prints.
+
+    Raises:
+        DeliveryError: E80 or E81 a target's profile, E42 or E61 a tool it takes; before the
+            first step.
     """
+    workload = locate(ensemble, wiring.settings().project)
+    see_to(workload)
     results: Results = ingest(ensemble, data)
     for step in (features, train, export, shadow, drift, window):
         results = step(ensemble, before=results)
-    workload = locate(ensemble, wiring.settings().project)
     document = describe(workload.manifest, results)
     state = wiring.settings().state
     write_atomically(state / "runs" / f"{workload.name}.json", canonical_json(document))

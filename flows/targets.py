@@ -1,6 +1,7 @@
 """Within step 4: the int8 model on one target, proved; every target is a step of its own."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,37 @@ def export_targets(
         DeliveryError: E80 or E81 the profile, E40 to E69 a tool.
     """
     workload = locate(ensemble, wiring.settings().project)
+    wanted = see_to(workload, targets)
     before = train(ensemble, data)
     int8 = quantized(workload, before)
-    wanted = targets or list(workload.manifest.release.targets)
     made = [exported(workload, before, int8, target) for target in wanted]
     return {
         "targets": [
             {**document["record"], "path": str(folder_of(document) / "files")} for document in made
         ]
     }
+
+
+def see_to(workload: Workload, targets: Sequence[str] | None = None) -> list[str]:
+    """The targets of an export, once each has a profile and every tool it takes.
+
+    Asked before anything is trained, as what is missing can be mended in a minute.
+
+    Args:
+        workload: Whose export.
+        targets: Names, or paths of profiles; those of the release when not given.
+
+    Raises:
+        DeliveryError: E80 or E81 a profile; E42 or E61 a tool.
+    """
+    from edge.compile import compiler
+    from edge.targets import load
+
+    wanted = list(targets or workload.manifest.release.targets)
+    for target in wanted:
+        profile = load(target, wiring.settings().project)
+        compiler(profile.kind).ready(profile)
+    return wanted
 
 
 def exported(workload: Workload, before: Results, int8: Document, target: str) -> Document:

@@ -68,6 +68,10 @@ class Compiler(Protocol):
     EXACT: bool
     """Whether every byte must be the reference's; if not, decisions are held to the limits."""
 
+    def ready(self, profile: Profile) -> None:
+        """See that every tool is here, before hours go into a model."""
+        ...
+
     def compile(self, model: Model, profile: Profile, folder: Path) -> Artifact:
         """Build a model for a chip, with `folder` (empty) to work in."""
         ...

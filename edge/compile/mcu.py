@@ -15,19 +15,40 @@ from edge.export.model import Model
 from edge.mcu.generate import Layer, Project, generate
 from edge.mcu.project import package
 from edge.mcu.project_vectors import Vectors
-from edge.mcu.tools import Image, build, core
+from edge.mcu.tools import Image, Toolchain, build, core, needs
 from edge.mcu.tools import run as run_image
 from edge.program import Program
 from firnline.contracts.target import Build, Profile
+from firnline.errors import DeliveryError
 
 EXACT = True
 _VERSION = "1.0.0"
 """What package managers are told; which model it is, its header and digests tell."""
 _TESTED_ROWS = 4
-_SHOWN_ROWS = 8
-"""Windows that the self test on the device holds in flash; all of them lie in vectors/."""
+"""Windows that the self test holds in flash; all of them lie in vectors/."""
 
 _DTYPES: dict[str, Any] = {"float32": "<f4", "int8": "i1", "int32": "<i4"}
+
+
+def ready(profile: Profile) -> None:
+    """See that the compiler and the emulator are here.
+
+    Raises:
+        DeliveryError: E42, one of them is not.
+    """
+    settings = _settings(profile)
+    tools_for(settings.core, settings.toolchain, profile.name)
+
+
+def tools_for(name: str, toolchain: Toolchain, target: str) -> None:
+    """See that a core's compiler and emulator are here.
+
+    Raises:
+        DeliveryError: E42, one of them is not.
+    """
+    for need in needs(core(name), toolchain):
+        if need.mend:
+            raise DeliveryError("E42", found=need.found, where=f"target {target}", mend=need.mend)
 
 
 def compile(model: Model, profile: Profile, folder: Path) -> Artifact:

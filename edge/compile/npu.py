@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.compile import Artifact, Ran
-from edge.compile.mcu import rows_of, values_of
+from edge.compile.mcu import rows_of, tools_for, values_of
 from edge.decide import SCORE
 from edge.export.model import Model
 from edge.mcu.generate import Project, generate
@@ -25,6 +25,7 @@ from edge.npu.split import Split, split
 from edge.npu.vela import Compiled, compile_model
 from edge.npu.verdict import verdict
 from edge.program import Program
+from edge.toolchains import environment
 from firnline import __version__
 from firnline.contracts.target import Npu, Profile
 from firnline.errors import DeliveryError
@@ -47,6 +48,16 @@ class _Built:
     parts: Split
     bodies: tuple[Body, ...]
     images: Mapping[str, Image]
+
+
+def ready(profile: Profile) -> None:
+    """See that the NPU tools, and the compiler and emulator of the core beside it, are here.
+
+    Raises:
+        DeliveryError: E61 or E42, one of them is not.
+    """
+    environment("npu")
+    tools_for(_chip(profile).host, "zig", profile.name)
 
 
 def compile(model: Model, profile: Profile, folder: Path) -> Artifact:

@@ -16,6 +16,10 @@ FILE = "model.qdq.onnx"
 _HERE = Cpu(machine="x86_64")
 
 
+def ready(profile: Profile) -> None:
+    """ONNX Runtime is always here, and the vendors' tools are not asked."""
+
+
 def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
     """Give the batch its fixed size, and check every rule.
 

@@ -5,11 +5,21 @@ from pathlib import Path
 from edge.compile import Artifact
 from edge.compile.vendor import compile_for, run
 from edge.export.model import Model
+from edge.toolchains import environment
 from firnline.contracts.target import Profile
 
 EXACT = False
 
-__all__ = ["EXACT", "compile", "run"]
+__all__ = ["EXACT", "compile", "ready", "run"]
+
+
+def ready(profile: Profile) -> None:
+    """See that the vendor's environment is here.
+
+    Raises:
+        DeliveryError: E61, it is not.
+    """
+    environment("qnn")
 
 
 def compile(model: Model, profile: Profile, folder: Path) -> Artifact:

@@ -36,7 +36,7 @@ def binary(step: FloatBinary, prefix: str, inputs: Sequence[Operand], y: Operand
     data += record("firnline_broadcast", f"{prefix}_axes", fields)
     both = ", ".join(expression for expression, _ in operands)
     call = f"firnline_float_{step.kind}(&{prefix}_axes, {both}, {y.expression});"
-    return Emitted(data, call, ("float_elementwise.h",))
+    return Emitted(data, call, ("firnline_float_elementwise.h",))
 
 
 @emit.register
@@ -44,7 +44,7 @@ def unary(step: FloatUnary, prefix: str, inputs: Sequence[Operand], y: Operand) 
     """One value."""
     (x,) = inputs
     call = f"firnline_float_{step.kind}({y.value.size}u, {x.expression}, {y.expression});"
-    return Emitted("", call, ("float_elementwise.h",))
+    return Emitted("", call, ("firnline_float_elementwise.h",))
 
 
 @emit.register
@@ -58,7 +58,7 @@ def impute(step: FloatImpute, prefix: str, inputs: Sequence[Operand], y: Operand
     fill = step.fill if tuple(shape) == tail else np.broadcast_to(step.fill, x.value.shape)
     sizes = f"{fill.size}u, {y.value.size}u, {x.expression}, {y.expression}"
     call = f"firnline_impute({prefix}_fill, {sizes});"
-    return Emitted(array(f"{prefix}_fill", fill), call, ("float_elementwise.h",))
+    return Emitted(array(f"{prefix}_fill", fill), call, ("firnline_float_elementwise.h",))
 
 
 @emit.register
@@ -70,7 +70,7 @@ def gather(step: FloatGather, prefix: str, inputs: Sequence[Operand], y: Operand
         raise unsupported(step, f"an axis of {width} elements, at most 65536")
     data = array(f"{prefix}_places", np.array(step.places, np.uint16))
     sizes = f"{len(step.places)}u, {rows}u, {width}u, {x.expression}, {y.expression}"
-    return Emitted(data, f"firnline_gather({prefix}_places, {sizes});", ("float_elementwise.h",))
+    return Emitted(data, f"firnline_gather({prefix}_places, {sizes});", ("firnline_float_elementwise.h",))
 
 
 @emit.register
@@ -81,7 +81,7 @@ def dense(step: FloatDense, prefix: str, inputs: Sequence[Operand], y: Operand) 
     data = array(f"{prefix}_weights", step.weights) + array(f"{prefix}_bias", step.bias)
     sizes = f"{rows}u, {columns}u, {len(step.weights)}u, {x.expression}, {y.expression}"
     call = f"firnline_float_dense({prefix}_weights, {prefix}_bias, {sizes});"
-    return Emitted(data, call, ("float_layers.h",))
+    return Emitted(data, call, ("firnline_float_layers.h",))
 
 
 @emit.register
@@ -101,7 +101,7 @@ def conv(step: FloatConv, prefix: str, inputs: Sequence[Operand], y: Operand) ->
     data = array(f"{prefix}_weights", step.weights) + array(f"{prefix}_bias", step.bias)
     data += record("firnline_float_conv", f"{prefix}_layer", fields)
     call = f"firnline_float_conv_run(&{prefix}_layer, {x.expression}, {y.expression});"
-    return Emitted(data, call, ("float_layers.h",))
+    return Emitted(data, call, ("firnline_float_layers.h",))
 
 
 @emit.register
@@ -113,7 +113,7 @@ def pool(step: FloatPool, prefix: str, inputs: Sequence[Operand], y: Operand) ->
     counted = "" if step.kind == "max" else f"{int(step.count_pad)}, "
     arguments = f"&{prefix}_window, {counted}{x.expression}, {y.expression}"
     call = f"firnline_float_pool_{step.kind}({arguments});"
-    return Emitted(data, call, ("float_layers.h",))
+    return Emitted(data, call, ("firnline_float_layers.h",))
 
 
 @emit.register
@@ -122,7 +122,7 @@ def reduce(step: FloatReduce, prefix: str, inputs: Sequence[Operand], y: Operand
     (x,) = inputs
     rows, width = leading(x.value.shape)
     call = f"firnline_reduce_{step.kind}({rows}u, {width}u, {x.expression}, {y.expression});"
-    return Emitted("", call, ("float_reduce.h",))
+    return Emitted("", call, ("firnline_float_reduce.h",))
 
 
 @emit.register
@@ -131,4 +131,4 @@ def softmax(step: FloatSoftmax, prefix: str, inputs: Sequence[Operand], y: Opera
     (x,) = inputs
     rows, width = leading(x.value.shape)
     call = f"firnline_float_softmax({rows}u, {width}u, {x.expression}, {y.expression});"
-    return Emitted("", call, ("float_reduce.h",))
+    return Emitted("", call, ("firnline_float_reduce.h",))

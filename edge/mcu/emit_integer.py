@@ -49,7 +49,7 @@ def max_pool(step: MaxPool, prefix: str, inputs: Sequence[Operand], y: Operand) 
     (x,) = inputs
     data = _window(prefix, step, x, y)
     call = f"firnline_max_pool(&{prefix}_window, {x.expression}, {y.expression});"
-    return Emitted(data, call, ("portable_pool.h",))
+    return Emitted(data, call, ("firnline_portable_pool.h",))
 
 
 @emit.register
@@ -61,7 +61,7 @@ def average_pool(step: AveragePool, prefix: str, inputs: Sequence[Operand], y: O
     if step.requant is not None:
         defined, how = emit_requant(prefix, step.requant)
         call = f"firnline_average_pool(&{prefix}_window, {how}, {x.value.zero}, {both});"
-        return Emitted(data + defined, call, ("portable_pool.h",))
+        return Emitted(data + defined, call, ("firnline_portable_pool.h",))
     fields = {
         "scale": number(np.float32(x.value.scale)),
         "zero": str(x.value.zero),
@@ -72,7 +72,7 @@ def average_pool(step: AveragePool, prefix: str, inputs: Sequence[Operand], y: O
     }
     data += record("firnline_average", f"{prefix}_average", fields)
     call = f"firnline_average_pool_by_float(&{prefix}_window, &{prefix}_average, {both});"
-    return Emitted(data, call, ("portable_pool.h",))
+    return Emitted(data, call, ("firnline_portable_pool.h",))
 
 
 def _window(prefix: str, step: MaxPool | AveragePool, x: Operand, y: Operand) -> str:
@@ -103,7 +103,7 @@ def add(step: Add, prefix: str, inputs: Sequence[Operand], y: Operand) -> Emitte
     data = record(f"firnline_add{kind}", f"{prefix}_add", fields)
     arguments = f"{y.value.size}u, {a.expression}, {b.expression}, {y.expression}"
     call = f"firnline_add_int8{kind}(&{prefix}_add, {arguments});"
-    return Emitted(data, call, ("portable_elementwise.h",))
+    return Emitted(data, call, ("firnline_portable_elementwise.h",))
 
 
 @emit.register
@@ -111,7 +111,7 @@ def table(step: Table, prefix: str, inputs: Sequence[Operand], y: Operand) -> Em
     """Element by element through 256 results."""
     (x,) = inputs
     call = f"firnline_table({prefix}_table, {y.value.size}u, {x.expression}, {y.expression});"
-    return Emitted(array(f"{prefix}_table", step.table), call, ("portable_elementwise.h",))
+    return Emitted(array(f"{prefix}_table", step.table), call, ("firnline_portable_elementwise.h",))
 
 
 @emit.register
@@ -147,7 +147,7 @@ def _side_by_side(
             data += array(f"{prefix}_table{index}", results)
             calls.append(f"firnline_concat_table({prefix}_table{index}, {sizes}, {to});")
         place += run
-    return Emitted(data, "\n".join(calls), ("portable_move.h",))
+    return Emitted(data, "\n".join(calls), ("firnline_portable_move.h",))
 
 
 @emit.register
@@ -157,7 +157,7 @@ def softmax(step: Softmax, prefix: str, inputs: Sequence[Operand], y: Operand) -
     rows, width = leading(x.value.shape)
     sizes = f"{number(np.float32(step.levels))}, {y.value.zero}, {rows}u, {width}u"
     call = f"firnline_softmax_int8({prefix}_exp, {sizes}, {x.expression}, {y.expression});"
-    return Emitted(array(f"{prefix}_exp", step.table), call, ("portable_softmax.h",))
+    return Emitted(array(f"{prefix}_exp", step.table), call, ("firnline_portable_softmax.h",))
 
 
 @emit.register
@@ -167,7 +167,7 @@ def argmax(step: ArgMax, prefix: str, inputs: Sequence[Operand], y: Operand) -> 
     rows, width = leading(x.value.shape)
     kind = "float" if x.value.dtype == "float32" else "int8"
     call = f"firnline_argmax_{kind}({rows}u, {width}u, {x.expression}, {y.expression});"
-    return Emitted("", call, ("portable_softmax.h",))
+    return Emitted("", call, ("firnline_portable_softmax.h",))
 
 
 @emit.register
@@ -179,4 +179,4 @@ def transpose(step: Transpose, prefix: str, inputs: Sequence[Operand], y: Operan
     fields = {"extent": extents, "step": strides, "bytes": f"{BYTES[y.value.dtype]}u"}
     data = record("firnline_transpose", f"{prefix}_axes", fields)
     call = f"firnline_transpose_run(&{prefix}_axes, {x.expression}, {y.expression});"
-    return Emitted(data, call, ("portable_move.h",))
+    return Emitted(data, call, ("firnline_portable_move.h",))

@@ -88,7 +88,7 @@ def trees(step: Trees, prefix: str, inputs: Sequence[Operand], y: Operand) -> Em
         scale = number(np.float32(step_unit))
         ends = [f"{y.expression}[{i}] = (float)sum[{i}] * {scale};\n" for i in range(outputs)]
         call += "".join(ends)
-    return Emitted(data, call.rstrip("\n"), ("float_trees.h",), 4 * (count + outputs))
+    return Emitted(data, call.rstrip("\n"), ("firnline_float_trees.h",), 4 * (count + outputs))
 
 
 def _seen(prefix: str, keys: _Keys, x: Operand) -> tuple[str, str]:

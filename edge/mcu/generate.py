@@ -27,7 +27,7 @@ from firnline.errors import DeliveryError, HandshakeError
 
 FAMILIES = ("portable", "m0", "m3", "dsp", "mve", "rv32")
 SOURCES = Path(__file__).parent / "c"
-CONSTANTS = "float_constants.h"
+CONSTANTS = "firnline_float_constants.h"
 """The header that is printed from `edge.reference.floats`."""
 
 LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
@@ -103,7 +103,7 @@ def generate(program: Program, family: str, versions: Mapping[str, str] | None =
     plan = memory.plan(program, [one.scratch_bytes for one in emitted])
     headers = tuple(dict.fromkeys(name for one in emitted for name in one.headers))
     if plan.copies:
-        headers = tuple(dict.fromkeys((*headers, "portable_move.h")))
+        headers = tuple(dict.fromkeys((*headers, "firnline_portable_move.h")))
     files = {
         f"{program.name}.h": header(program, family, plan.arena_bytes, versions or {}),
         f"{program.name}.c": _source(program, emitted, plan, headers),
@@ -281,9 +281,9 @@ def _constants() -> str:
         lines.append(f"#define FIRNLINE_{name} \\\n    {{{inner}}}")
     text = "\n".join(lines)
     return f"""\
-/* The constants of float_math.h: polynomials from the constant term upwards. */
-#ifndef FLOAT_CONSTANTS_H
-#define FLOAT_CONSTANTS_H
+/* The constants of firnline_float_math.h: polynomials from the constant term upwards. */
+#ifndef FIRNLINE_FLOAT_CONSTANTS_H
+#define FIRNLINE_FLOAT_CONSTANTS_H
 
 {text}
 

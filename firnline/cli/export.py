@@ -68,6 +68,7 @@ def _export(
     how: Quantize,
     progress: RunProgress,
 ) -> list[dict[str, Any]]:
+    from edge.compile import compiler
     from edge.export.files import read_model, read_rows
     from edge.export.make import build, enforce, write
     from edge.export.model import VECTORS, Io, of_onnx
@@ -82,6 +83,8 @@ def _export(
         raise _refused(f"--out {out} is a file", "name a folder")
     onnx, calibration, vectors = given
     profiles = [load(target, wiring.settings().project) for target in targets]
+    for profile in profiles:
+        compiler(profile.kind).ready(profile)
     float_model = read_model(onnx)
     rows = read_rows(calibration, float_model)
     proved = read_rows(vectors, float_model) if vectors else rows

@@ -132,7 +132,8 @@ class _Net(Drawing):
             low, high = self.choose((0.0, 6.0), (-1.0, 1.0), (None, 0.5), (0.1, None))
             bounds = ["" if n is None else self.constant(np.float32(n)) for n in (low, high)]
             return self.node("Clip", x, *(bounds if bounds[1] else bounds[:1]))
-        alpha = {"alpha": 0.1} if kind in ("LeakyRelu", "Elu") and self.often(50) else {}
+        given = kind in ("LeakyRelu", "Elu", "HardSigmoid") and self.often(50)
+        alpha = {"alpha": 0.1} if given else {}
         return self.node(kind, x, **alpha)
 
     def pool(self, x):
@@ -201,9 +202,20 @@ class _Net(Drawing):
         rank = len(self.shapes[x])
         steps = [self.sum, self.concat, self.moved, self.activation]
         steps += [self.softmax] if self.often(20) else []
+        steps += [self.idle] if self.often(20) else []
         steps += [self.pool, self.pool] if rank > 2 else []
         steps += [self.scaled] if self.often(10) else []
         return self.choose(*steps)(x)
+
+    def idle(self, x):
+        """What does nothing, or is a part of the layer behind it."""
+        rank = len(self.shapes[x])
+        kind = self.choose("Identity", "Dropout", *(["Pad"] if rank > 2 else []))
+        if kind != "Pad":
+            return self.node(kind, x)
+        pads = [self.whole(0, 2) for _ in range(2 * rank - 4)]
+        both = [0, 0, *pads[: rank - 2], 0, 0, *pads[rank - 2 :]]
+        return self.conv(self.node("Pad", x, self.constant(np.array(both))))
 
     def softmax(self, x):
         return self.node("Softmax", x, axis=-1)
@@ -238,6 +250,9 @@ class _Net(Drawing):
         if self.often(20):
             places = self.random.integers(0, size[-1], self.whole(1, size[-1] + 2))
             x = self.node("Gather", x, self.constant(places), prefix=prefix, axis=len(size))
+        if self.often(10) and self.shapes[x][-1] > 2:
+            cut = [self.constant(np.array([place])) for place in (1, 2**31 - 1, -1, 1)]
+            x = self.node("Slice", x, *cut, prefix=prefix)
         if self.often(20):
             bounds = [self.constant(np.float32(bound)) for bound in (-1.5, 1.5)]
             x = self.node("Clip", x, *bounds, prefix=prefix)

@@ -65,7 +65,7 @@ def made(case, name):
 
 
 def _opened(model):
-    """The graph with every int8 value among its outputs."""
+    """The graph with every int8 value among its outputs, and what an ArgMax of floats reads."""
     opened = onnx.load_from_string(model)
     known = {output.name for output in opened.graph.output}
     for node in opened.graph.node:
@@ -73,6 +73,11 @@ def _opened(model):
             made = onnx.ValueInfoProto(name=node.output[0])
             made.type.tensor_type.elem_type = onnx.TensorProto.INT8
             opened.graph.output.append(made)
+    close, _ = _undefined(opened)
+    for node in opened.graph.node:
+        # Two of the greatest may be so close that the library decides; then see them all.
+        if node.output[0] in close and node.op_type == "ArgMax" and node.input[0] not in known:
+            opened.graph.output.append(onnx.ValueInfoProto(name=node.input[0]))
     opened = onnx.shape_inference.infer_shapes(opened)
     return opened.SerializeToString()
 
@@ -80,7 +85,8 @@ def _opened(model):
 def _compared(model, rows, wanted):
     """What differs between ONNX Runtime and the reference."""
     opened = onnx.load_from_string(model)
-    loose = _loose(opened)
+    close, loose = _undefined(opened)
+    chosen = {node.output[0] for node in opened.graph.node if node.op_type == "ArgMax"}
     shapes = {output.name: output for output in opened.graph.output}
     given = {opened.graph.input[0].name: rows}
     for node in opened.graph.node:
@@ -92,6 +98,8 @@ def _compared(model, rows, wanted):
     found = _onnx(opened.SerializeToString(), given)
     problems = []
     for name, value in found.items():
+        if name in close & chosen:
+            continue
         own = wanted[name.removesuffix("/own")]
         if name.removesuffix("/own") in loose:
             same = np.abs(value.astype(int) - own).max(initial=0) <= 1
@@ -105,8 +113,8 @@ def _compared(model, rows, wanted):
     return problems
 
 
-def _loose(model):
-    """Int8 values made from float results that ONNX Runtime does not define to the bit."""
+def _undefined(model):
+    """Values that ONNX Runtime does not define to the bit, and int8 values made from such."""
     constants = {item.name for item in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     readers = {}
@@ -132,11 +140,9 @@ def _loose(model):
             return True
         return any(undefined(read) for read in node.input)
 
-    return {
-        node.output[0]
-        for node in model.graph.node
-        if node.op_type == "QuantizeLinear" and undefined(node.input[0])
-    }
+    close = {name for name in makers if undefined(name)}
+    loose = {name for name in close if makers[name].op_type == "QuantizeLinear"}
+    return close, loose
 
 
 def _kind(node):

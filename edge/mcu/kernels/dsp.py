@@ -1,7 +1,7 @@
 """Dense layers and convolutions on Cortex-M4, M7 and M33: two 16-bit products an instruction.
 
-The fast kernels (edge/mcu/c/dsp_dense.h, dsp_conv.h, dsp_depthwise.h) requantise every channel by
-one shift, in 2^32nds of a product; edge/mcu/c/dsp_general.h takes what does not fit that.
+The fast kernels (edge/mcu/c/firnline_dsp_dense.h, firnline_dsp_conv.h, firnline_dsp_depthwise.h) requantise every channel by
+one shift, in 2^32nds of a product; edge/mcu/c/firnline_dsp_general.h takes what does not fit that.
 """
 
 from dataclasses import replace
@@ -89,7 +89,7 @@ def _dense(prefix: str, layer: Dense, x: Operand, y: Operand) -> Emitted:
         "firnline_dsp_dense", f"{prefix}_layer", fields
     )
     call = f"firnline_dsp_dense_int8(&{prefix}_layer, {x.expression}, {y.expression}, scratch);"
-    return Emitted(data, call + clip(requant, y), ("dsp_dense.h",), scratch)
+    return Emitted(data, call + clip(requant, y), ("firnline_dsp_dense.h",), scratch)
 
 
 def _general_dense(prefix: str, layer: Dense, x: Operand, y: Operand, scratch: int) -> Emitted:
@@ -102,7 +102,7 @@ def _general_dense(prefix: str, layer: Dense, x: Operand, y: Operand, scratch: i
         defined, how = emit_requant(prefix, layer.requant)
         data += defined
         call = f"firnline_dsp_general_dense(&{prefix}_layer, {how}, {values});"
-    return Emitted(data, call, ("dsp_general.h",), scratch)
+    return Emitted(data, call, ("firnline_dsp_general.h",), scratch)
 
 
 def _conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
@@ -131,7 +131,7 @@ def _conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
     )
     call = f"firnline_dsp_conv_int8(&{prefix}_layer, {x.expression}, {y.expression}, scratch);"
     scratch = 2 * (wide + gathered) + outs * (view.places % 2)
-    return Emitted(data, call + clip(layer.requant, y), ("dsp_conv.h",), scratch)
+    return Emitted(data, call + clip(layer.requant, y), ("firnline_dsp_conv.h",), scratch)
 
 
 def _general_conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
@@ -145,7 +145,7 @@ def _general_conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
         f"firnline_dsp_general_conv(&{prefix}_layer, &{prefix}_view, {how}, "
         f"{x.expression}, {y.expression}, scratch);"
     )
-    return Emitted(data, call, ("dsp_general.h",), scratch)
+    return Emitted(data, call, ("firnline_dsp_general.h",), scratch)
 
 
 def _depthwise(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
@@ -172,7 +172,7 @@ def _depthwise(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | No
     values = f"{x.expression}, {y.expression}, scratch"
     call = f"firnline_dsp_depthwise_int8(&{prefix}_layer, {values});"
     scratch = _POINTER_BYTES * taps + channels
-    return Emitted(data, call + clip(layer.requant, y), ("dsp_depthwise.h",), scratch)
+    return Emitted(data, call + clip(layer.requant, y), ("firnline_dsp_depthwise.h",), scratch)
 
 
 def _channels(weights: Int8s, sums: Longs, multiplier: Longs) -> Words:

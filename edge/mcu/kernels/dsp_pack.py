@@ -1,7 +1,7 @@
 """Weights as Cortex-M4, M7 and M33 take them: two rows in every halfword, columns in fours.
 
 A halfword is 256 * B + A, rows A and B of one column: one SMLAD of the word as it is and one of its
-sign-extended low bytes give both rows' sums (edge/mcu/c/dsp_base.h). A word holds columns 0 and 2,
+sign-extended low bytes give both rows' sums (edge/mcu/c/firnline_dsp_base.h). A word holds columns 0 and 2,
 or 1 and 3, of four: the order in which SXTB16 widens x.
 """
 

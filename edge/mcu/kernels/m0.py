@@ -1,5 +1,5 @@
-"""Dense layers and convolutions on Cortex-M0: see edge/mcu/c/m0_dot8.h."""
+"""Dense layers and convolutions on Cortex-M0: see edge/mcu/c/firnline_m0_dot8.h."""
 
 from edge.mcu.kernels.small import Small
 
-KERNELS = Small("m0_dot8.h")
+KERNELS = Small("firnline_m0_dot8.h")

@@ -1,5 +1,5 @@
-"""Dense layers and convolutions on Cortex-M3: see edge/mcu/c/m3_dot8.h."""
+"""Dense layers and convolutions on Cortex-M3: see edge/mcu/c/firnline_m3_dot8.h."""
 
 from edge.mcu.kernels.small import Small
 
-KERNELS = Small("m3_dot8.h")
+KERNELS = Small("firnline_m3_dot8.h")

@@ -25,7 +25,7 @@ from edge.mcu.kernels.mve_layout import (
 )
 from edge.program import Conv, Dense, Int8s, Int32s
 
-HEADERS = ("mve.h",)
+HEADERS = ("firnline_mve.h",)
 
 _MOST_CHANNELS = 60_000  # offsets of results are 16 bits wide
 

@@ -57,7 +57,7 @@ def emit(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
     data += described(prefix, layer, *sizes, columns(layer, *sizes, read), x.value.zero)
     arguments = f"&{prefix}_layer, {code.name}, {x.expression}, {y.expression}, scratch"
     call = f"firnline_mve_depthwise({arguments});\n" + out.clip(y.expression, y.value.size)
-    return Emitted(data, call, ("mve_depthwise.h",), rounded(height * width * channels) + CHUNK)
+    return Emitted(data, call, ("firnline_mve_depthwise.h",), rounded(height * width * channels) + CHUNK)
 
 
 def _stream(layer: Conv, bias: Int32s, out: Output) -> NDArray[np.uint32]:

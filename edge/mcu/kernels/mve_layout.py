@@ -125,7 +125,7 @@ def described(
     direct: Sequence[int],
     fill: int,
 ) -> str:
-    """The constant `<prefix>_layer` that describes a convolution to the drivers in mve.h.
+    """The constant `<prefix>_layer` that describes a convolution to the drivers in firnline_mve.h.
 
     Args:
         prefix: What its name begins with; `<prefix>_stream` holds the weights.

@@ -33,7 +33,7 @@ class Portable:
             defined, how = emit_requant(prefix, layer.requant)
             data, kernel = data + defined, "firnline_dense_int8"
         call = f"{kernel}(&{prefix}_layer, {how}, {x.expression}, {y.expression});"
-        return Emitted(data, call, ("portable_dense.h",))
+        return Emitted(data, call, ("firnline_portable_dense.h",))
 
     def conv(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
         """A convolution, a depthwise one by its own kernel."""

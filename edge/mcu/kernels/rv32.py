@@ -1,5 +1,5 @@
-"""Dense layers and convolutions on RV32IMC: see edge/mcu/c/rv32_dot8.h."""
+"""Dense layers and convolutions on RV32IMC: see edge/mcu/c/firnline_rv32_dot8.h."""
 
 from edge.mcu.kernels.small import Small
 
-KERNELS = Small("rv32_dot8.h")
+KERNELS = Small("firnline_rv32_dot8.h")

@@ -1,4 +1,4 @@
-"""Dense layers and convolutions on cores without SIMD, packed for edge/mcu/c/small.h.
+"""Dense layers and convolutions on cores without SIMD, packed for edge/mcu/c/firnline_small.h.
 
 Weights lie in blocks of eight channels, column by column: eight bytes, each 128 + weight, so that a
 word holds four channels. `m0`, `m3` and `rv32` differ in their inner loop alone.
@@ -53,7 +53,7 @@ class Small:
             call = f"firnline_small_dense_by(&{prefix}_layer, {how}, {sizes});"
         else:
             call = f"firnline_small_dense(&{prefix}_layer, {sizes});"
-        return Emitted(data, call, (self.header, "small.h"), _scratch(layer))
+        return Emitted(data, call, (self.header, "firnline_small.h"), _scratch(layer))
 
     def conv(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
         """A convolution of one group, or a depthwise one that makes a channel of each channel."""
@@ -71,7 +71,7 @@ class Small:
             call = f"firnline_small_conv_by(&{prefix}_layer, {how}, {places}, (uint8_t *)scratch);"
         else:
             call = f"firnline_small_conv(&{prefix}_layer, {places}, (uint8_t *)scratch);"
-        return Emitted(data, call, (self.header, "small_conv.h"), _scratch(layer))
+        return Emitted(data, call, (self.header, "firnline_small_conv.h"), _scratch(layer))
 
     def _depthwise(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
         found = uniform(layer.requant)
@@ -91,7 +91,7 @@ class Small:
         places = f"{x.expression}, {y.expression}, {working}"
         call = f"firnline_small_depthwise_int8(&{prefix}_layer, {places});"
         size = pointers + _padded(len(taps))
-        return Emitted(data, call, (self.header, "small_depthwise.h"), size)
+        return Emitted(data, call, (self.header, "firnline_small_depthwise.h"), size)
 
 
 def uniform(requant: Requant) -> tuple[NDArray[np.int32], int] | None:

@@ -111,7 +111,7 @@ def test_only_what_is_used_is_there():
         "entry.c",
         "firnline_base.h",
         "firnline_requant.h",
-        "portable_dense.h",
+        "firnline_portable_dense.h",
     }
 
 

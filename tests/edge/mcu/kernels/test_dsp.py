@@ -68,7 +68,7 @@ def _case(
 
 
 def _dense(
-    weights: NDArray[np.int8], rows: int = 1, header: str = "dsp_dense.h", **how: Any
+    weights: NDArray[np.int8], rows: int = 1, header: str = "firnline_dsp_dense.h", **how: Any
 ) -> Case:
     channels, columns = weights.shape
     bias = np.random.default_rng(channels).integers(-9000, 9000, channels).astype(np.int32)
@@ -85,7 +85,7 @@ def _conv(
     dilation: tuple[int, int] = (1, 1),
     pad: tuple[int, int, int, int] = (0, 0, 0, 0),
     groups: int = 1,
-    header: str = "dsp_conv.h",
+    header: str = "firnline_dsp_conv.h",
     **how: Any,
 ) -> Case:
     bias = np.random.default_rng(1).integers(-9000, 9000, len(weights)).astype(np.int32)
@@ -109,7 +109,7 @@ def _fast(rng: np.random.Generator) -> list[Case]:
         _dense(_weights(rng, 8, 40), x_zero=127, zero=-128),
         _dense(_weights(rng, 7, 24), low=-20, high=30),
         _dense(_weights(rng, 8, 24), low=5, high=127, zero=5),
-        _dense(_weights(rng, 6, 10), rows=5, header="dsp_conv.h"),
+        _dense(_weights(rng, 6, 10), rows=5, header="firnline_dsp_conv.h"),
     ]
     series = (1, 21, 6)
     cases += [
@@ -125,7 +125,7 @@ def _fast(rng: np.random.Generator) -> list[Case]:
         _conv(_weights(rng, 6, 3, 5, 2), (6, 5, 2)),
         _conv(_weights(rng, 6, 1, 3, 2), (1, 9, 6), groups=3, pad=(0, 1, 0, 1)),
         _conv(np.full((2, 3, 3, 4), -127, np.int8), (4, 4, 4), pad=(3, 3, 3, 3), x_zero=-128),
-        _conv(_weights(rng, 5, 2, 3, 4), (2, 3, 4), header="dsp_dense.h"),
+        _conv(_weights(rng, 5, 2, 3, 4), (2, 3, 4), header="firnline_dsp_dense.h"),
         _conv(_weights(rng, 2, 1, 70, 14), (1, 72, 14)),
     ]
     return cases
@@ -138,7 +138,7 @@ def _depthwise(rng: np.random.Generator) -> list[Case]:
             (5, 6, 8),
             pad=(1, 1, 1, 1),
             groups=8,
-            header="dsp_depthwise.h",
+            header="firnline_dsp_depthwise.h",
         ),
         _conv(
             _weights(rng, 7, 1, 5, 1),
@@ -146,7 +146,7 @@ def _depthwise(rng: np.random.Generator) -> list[Case]:
             stride=(1, 2),
             pad=(0, 2, 0, 2),
             groups=7,
-            header="dsp_depthwise.h",
+            header="firnline_dsp_depthwise.h",
         ),
         _conv(
             _weights(rng, 5, 5, 4, 1),
@@ -154,14 +154,14 @@ def _depthwise(rng: np.random.Generator) -> list[Case]:
             dilation=(2, 2),
             groups=5,
             high=20,
-            header="dsp_depthwise.h",
+            header="firnline_dsp_depthwise.h",
         ),
         _conv(
             np.full((4, 2, 2, 1), -127, np.int8),
             (2, 2, 4),
             pad=(3, 0, 0, 3),
             groups=4,
-            header="dsp_depthwise.h",
+            header="firnline_dsp_depthwise.h",
         ),
     ]
 
@@ -173,22 +173,22 @@ def _general(rng: np.random.Generator) -> list[Case]:
     spread = np.array([1, 100, 1, 3000, 7, 0.001])
     floats = replace(shifted.layer, requant=None, scale=np.geomspace(1e-3, 1, 6).astype(np.float32))
     return [
-        _dense(extreme, x_zero=-128, header="dsp_general.h"),
-        _dense(_weights(rng, 7, 2100, spread=200), x_zero=0, header="dsp_general.h"),
-        _conv(extreme[:, None, None, :], (1, 3, 2100), x_zero=-128, header="dsp_general.h"),
+        _dense(extreme, x_zero=-128, header="firnline_dsp_general.h"),
+        _dense(_weights(rng, 7, 2100, spread=200), x_zero=0, header="firnline_dsp_general.h"),
+        _conv(extreme[:, None, None, :], (1, 3, 2100), x_zero=-128, header="firnline_dsp_general.h"),
         _scaled(shifted, spread),
         _scaled(_conv(_weights(rng, 6, 1, 3, 3), (1, 8, 9), groups=3, pad=(0, 2, 0, 0)), spread),
         _dense(
-            _weights(rng, 5, 17), exact=np.array([False]), low=-100, high=90, header="dsp_general.h"
+            _weights(rng, 5, 17), exact=np.array([False]), low=-100, high=90, header="firnline_dsp_general.h"
         ),
         _conv(
             _weights(rng, 3, 2, 2, 3),
             (3, 4, 3),
             dilation=(1, 2),
             exact=np.array([False]),
-            header="dsp_general.h",
+            header="firnline_dsp_general.h",
         ),
-        Case(floats, "dsp_general.h", shifted.x, Value("y", (6,), "float32")),
+        Case(floats, "firnline_dsp_general.h", shifted.x, Value("y", (6,), "float32")),
     ]
 
 
@@ -201,7 +201,7 @@ def _scaled(case: Case, factors: NDArray[np.float64]) -> Case:
     made = integers(scale, how.zero, low, high)
     spread = replace(how, scale=scale, multiplier=made.multiplier, shift=made.shift)
     exact = replace(spread, exact=made.exact)
-    return replace(case, layer=replace(case.layer, requant=exact), header="dsp_general.h")
+    return replace(case, layer=replace(case.layer, requant=exact), header="firnline_dsp_general.h")
 
 
 def _padded(size: int) -> int:

@@ -108,7 +108,7 @@ def test_every_byte_is_the_reference_s(case, core, toolchain, tmp_path):
         pytest.skip("the GNU compiler is not installed")
     program, given, wanted = case
     project = generate(program, CORES[core].family)
-    assert {"small_conv.h", "small_depthwise.h"} < set(project.files)
+    assert {"firnline_small_conv.h", "firnline_small_depthwise.h"} < set(project.files)
 
     image = build(CORES[core], project.files, tmp_path, toolchain)
     made = programs.unpacked(program, run(image, programs.packed(program, given)).outputs)

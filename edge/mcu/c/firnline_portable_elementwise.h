@@ -1,6 +1,6 @@
 /* Element by element on int8: a table of 256 results, and the sum of two values. */
-#ifndef PORTABLE_ELEMENTWISE_H
-#define PORTABLE_ELEMENTWISE_H
+#ifndef FIRNLINE_PORTABLE_ELEMENTWISE_H
+#define FIRNLINE_PORTABLE_ELEMENTWISE_H
 
 #include "firnline_base.h"
 

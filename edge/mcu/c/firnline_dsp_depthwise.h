@@ -6,10 +6,10 @@
  * and unpacking them would cost half as much again. Channels that do not fill four are taken with
  * those before them, which come out the same a second time.
  */
-#ifndef DSP_DEPTHWISE_H
-#define DSP_DEPTHWISE_H
+#ifndef FIRNLINE_DSP_DEPTHWISE_H
+#define FIRNLINE_DSP_DEPTHWISE_H
 
-#include "dsp_base.h"
+#include "firnline_dsp_base.h"
 #include "firnline_window.h"
 
 typedef struct {

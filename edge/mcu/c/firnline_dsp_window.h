@@ -1,8 +1,8 @@
 /* The window of a convolution as one run of bytes: where it lies, or gathered from the image. */
-#ifndef DSP_WINDOW_H
-#define DSP_WINDOW_H
+#ifndef FIRNLINE_DSP_WINDOW_H
+#define FIRNLINE_DSP_WINDOW_H
 
-#include "dsp_base.h"
+#include "firnline_dsp_base.h"
 #include "firnline_window.h"
 
 typedef struct {

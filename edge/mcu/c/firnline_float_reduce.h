@@ -1,9 +1,9 @@
 /* Along the last axis, from the first element to the last: sum, mean, greatest, softmax. */
-#ifndef FLOAT_REDUCE_H
-#define FLOAT_REDUCE_H
+#ifndef FIRNLINE_FLOAT_REDUCE_H
+#define FIRNLINE_FLOAT_REDUCE_H
 
 #include "firnline_divide.h"
-#include "float_math.h"
+#include "firnline_float_math.h"
 
 FIRNLINE_INLINE float firnline_sum(uint32_t width, const float *x)
 {

@@ -2,11 +2,11 @@
  * Convolutions of one group on cores without SIMD: the window of every place is gathered, and the
  * rest is a dense layer's.
  */
-#ifndef SMALL_CONV_H
-#define SMALL_CONV_H
+#ifndef FIRNLINE_SMALL_CONV_H
+#define FIRNLINE_SMALL_CONV_H
 
 #include "firnline_window.h"
-#include "small.h"
+#include "firnline_small.h"
 
 /* `count` times the padding's value; returns their sum. */
 FIRNLINE_KERNEL uint32_t firnline_small_fill(uint8_t *to, uint32_t value, uint32_t count)

@@ -4,8 +4,8 @@
  * The zero point of x is folded into the bias. Four rows go together, so that every x is read
  * once for four products.
  */
-#ifndef PORTABLE_DENSE_H
-#define PORTABLE_DENSE_H
+#ifndef FIRNLINE_PORTABLE_DENSE_H
+#define FIRNLINE_PORTABLE_DENSE_H
 
 #include "firnline_requant.h"
 

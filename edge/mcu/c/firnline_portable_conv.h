@@ -4,8 +4,8 @@
  * acc[o] = bias[o] + sum over the window of weights[o][ky][kx][c] * (x - zero); what lies in the
  * padding counts as zero and is left out. Four output channels go together and share every x.
  */
-#ifndef PORTABLE_CONV_H
-#define PORTABLE_CONV_H
+#ifndef FIRNLINE_PORTABLE_CONV_H
+#define FIRNLINE_PORTABLE_CONV_H
 
 #include "firnline_requant.h"
 #include "firnline_window.h"

@@ -5,11 +5,11 @@
  * The same packing and the same products, one step of 8 columns a turn. Where 256 * B.x would not
  * fit in 32 bits, the columns are taken in parts that do, and the parts' sums are added.
  */
-#ifndef DSP_GENERAL_H
-#define DSP_GENERAL_H
+#ifndef FIRNLINE_DSP_GENERAL_H
+#define FIRNLINE_DSP_GENERAL_H
 
-#include "dsp_base.h"
-#include "dsp_window.h"
+#include "firnline_dsp_base.h"
+#include "firnline_dsp_window.h"
 #include "firnline_requant.h"
 
 typedef struct {

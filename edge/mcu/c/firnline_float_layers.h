@@ -2,8 +2,8 @@
  * Layers kept in float. Sums start from 0 and go from the first element to the last, a product and
  * a sum at a time; the bias comes last.
  */
-#ifndef FLOAT_LAYERS_H
-#define FLOAT_LAYERS_H
+#ifndef FIRNLINE_FLOAT_LAYERS_H
+#define FIRNLINE_FLOAT_LAYERS_H
 
 #include "firnline_divide.h"
 #include "firnline_window.h"

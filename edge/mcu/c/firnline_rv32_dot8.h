@@ -11,8 +11,8 @@
  * The low byte of each sum is bare in one of them, which bares the next byte of another: see
  * firnline_rv32_split.
  */
-#ifndef RV32_DOT8_H
-#define RV32_DOT8_H
+#ifndef FIRNLINE_RV32_DOT8_H
+#define FIRNLINE_RV32_DOT8_H
 
 #include "firnline_base.h"
 

@@ -21,8 +21,8 @@
  * that is not proved at export, or the result is not uniform int8, sums begin with 0, columns are
  * taken in parts that keep sum(u * v) below 2^24, and C does the rest.
  */
-#ifndef SMALL_H
-#define SMALL_H
+#ifndef FIRNLINE_SMALL_H
+#define FIRNLINE_SMALL_H
 
 #include "firnline_requant.h"
 

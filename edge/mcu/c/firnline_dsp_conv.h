@@ -6,11 +6,11 @@
  * rows of weights stream past it. A window that is one run of the image is read where it lies;
  * others, and those that hang over into the padding, are gathered first.
  */
-#ifndef DSP_CONV_H
-#define DSP_CONV_H
+#ifndef FIRNLINE_DSP_CONV_H
+#define FIRNLINE_DSP_CONV_H
 
-#include "dsp_base.h"
-#include "dsp_window.h"
+#include "firnline_dsp_base.h"
+#include "firnline_dsp_window.h"
 
 typedef struct {
     /* For every 2 rows: 2 words of bias (A, 256 B + A), for every 8 columns 4 words of weights, 2

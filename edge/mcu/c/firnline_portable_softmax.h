@@ -4,8 +4,8 @@
  * e[i] = table[255 + x[i] - greatest]; y[i] = rint((e[i] * levels) / sum) + zero, clipped, in
  * float from the first element to the last.
  */
-#ifndef PORTABLE_SOFTMAX_H
-#define PORTABLE_SOFTMAX_H
+#ifndef FIRNLINE_PORTABLE_SOFTMAX_H
+#define FIRNLINE_PORTABLE_SOFTMAX_H
 
 #include "firnline_base.h"
 

@@ -1,6 +1,6 @@
 /* Data that only moves: transposes, and values side by side. */
-#ifndef PORTABLE_MOVE_H
-#define PORTABLE_MOVE_H
+#ifndef FIRNLINE_PORTABLE_MOVE_H
+#define FIRNLINE_PORTABLE_MOVE_H
 
 #include "firnline_base.h"
 

@@ -1,6 +1,6 @@
 /* Pooling of an int8 image: the greatest element of every window, or its mean. */
-#ifndef PORTABLE_POOL_H
-#define PORTABLE_POOL_H
+#ifndef FIRNLINE_PORTABLE_POOL_H
+#define FIRNLINE_PORTABLE_POOL_H
 
 #include "firnline_requant.h"
 #include "firnline_window.h"

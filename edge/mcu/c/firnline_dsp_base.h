@@ -14,8 +14,8 @@
  * Columns go in fours. SXTB16 takes bytes 0 and 2, then, rotated, 1 and 3: weights are packed in
  * that order, which makes widening x two instructions for four elements.
  */
-#ifndef DSP_BASE_H
-#define DSP_BASE_H
+#ifndef FIRNLINE_DSP_BASE_H
+#define FIRNLINE_DSP_BASE_H
 
 #include "firnline_base.h"
 

@@ -5,10 +5,10 @@
  * of four rows needs besides lies on the stack, where one LDM fetches it. The loop is unrolled 16
  * times, and entered in its middle when the columns are not a multiple of 128.
  */
-#ifndef DSP_DENSE_H
-#define DSP_DENSE_H
+#ifndef FIRNLINE_DSP_DENSE_H
+#define FIRNLINE_DSP_DENSE_H
 
-#include "dsp_base.h"
+#include "firnline_dsp_base.h"
 
 typedef struct {
     /* For every 4 rows: 4 words of bias (A, 256 B + A, C, 256 D + C), for every 8 columns 8 words

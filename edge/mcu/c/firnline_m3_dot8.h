@@ -12,8 +12,8 @@
  * manual gives UMLAL 4 to 7 cycles, by the size of its operands, and MLA 2: the time falls by less
  * than the count of instructions does.
  */
-#ifndef M3_DOT8_H
-#define M3_DOT8_H
+#ifndef FIRNLINE_M3_DOT8_H
+#define FIRNLINE_M3_DOT8_H
 
 #include "firnline_base.h"
 

@@ -2,15 +2,15 @@
  * exp, sigmoid, tanh and sqrt, in binary32 operations taken one by one.
  *
  * No mathematics library gives the same bits as the next one; these steps do, on every core. Their
- * constants are in float_constants.h. exp is within 0.8 units in the last place, tanh within 1.4,
+ * constants are in firnline_float_constants.h. exp is within 0.8 units in the last place, tanh within 1.4,
  * sigmoid within 1.9; sqrt is correctly rounded.
  */
-#ifndef FLOAT_MATH_H
-#define FLOAT_MATH_H
+#ifndef FIRNLINE_FLOAT_MATH_H
+#define FIRNLINE_FLOAT_MATH_H
 
 #include "firnline_base.h"
 #include "firnline_divide.h"
-#include "float_constants.h"
+#include "firnline_float_constants.h"
 
 FIRNLINE_INLINE float firnline_horner(const float *coefficients, uint32_t count, float x)
 {

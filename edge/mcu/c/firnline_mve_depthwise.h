@@ -2,7 +2,7 @@
 #ifndef FIRNLINE_MVE_DEPTHWISE_H
 #define FIRNLINE_MVE_DEPTHWISE_H
 
-#include "mve.h"
+#include "firnline_mve.h"
 
 /* A run of places. The order of the members is known to the assembly. */
 typedef struct {

@@ -11,8 +11,8 @@
  * The low byte of each sum is bare in one of them, which bares the next byte of another: that is
  * FIRNLINE_M0_SPLIT. 35 instructions for 16 products, loads included.
  */
-#ifndef M0_DOT8_H
-#define M0_DOT8_H
+#ifndef FIRNLINE_M0_DOT8_H
+#define FIRNLINE_M0_DOT8_H
 
 #include "firnline_base.h"
 

@@ -4,11 +4,11 @@
  * Every tap of a place is a pointer, found once for all channels; taps in the padding point at a
  * pixel of zero points. So the zero point is folded into the bias, and no channel asks for borders.
  */
-#ifndef SMALL_DEPTHWISE_H
-#define SMALL_DEPTHWISE_H
+#ifndef FIRNLINE_SMALL_DEPTHWISE_H
+#define FIRNLINE_SMALL_DEPTHWISE_H
 
 #include "firnline_window.h"
-#include "small.h"
+#include "firnline_small.h"
 
 typedef struct {
     const int8_t *weights; /* [kernel_height][kernel_width][channels] */

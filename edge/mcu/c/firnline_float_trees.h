@@ -6,8 +6,8 @@
  * (firnline_trees_rank), which takes a byte a node where thresholds are few. A missing value is
  * seen as the greatest or the least of all, as the splits of its column want it.
  */
-#ifndef FLOAT_TREES_H
-#define FLOAT_TREES_H
+#ifndef FIRNLINE_FLOAT_TREES_H
+#define FIRNLINE_FLOAT_TREES_H
 
 #include "firnline_base.h"
 

@@ -1,9 +1,9 @@
 /* Element by element on float: two operands with broadcasting, one operand, gaps filled, places. */
-#ifndef FLOAT_ELEMENTWISE_H
-#define FLOAT_ELEMENTWISE_H
+#ifndef FIRNLINE_FLOAT_ELEMENTWISE_H
+#define FIRNLINE_FLOAT_ELEMENTWISE_H
 
 #include "firnline_divide.h"
-#include "float_math.h"
+#include "firnline_float_math.h"
 
 #define FIRNLINE_BROADCAST_AXES 6
 

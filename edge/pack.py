@@ -255,10 +255,15 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         files = document["files"]
         if not all(isinstance(item, str) for pair in files.items() for item in pair):
             raise TypeError("files must map names to digests")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _broken("D1", bundle, f"no readable {MANIFEST}: {error}") from error
     if document.get("format") != FORMAT:
-        raise _broken("D7", bundle, f"format {document.get('format')!r}, not {FORMAT!r}")
+        raise _broken(
+            "D7",
+            bundle,
+            f"format {document.get('format')!r}, not {FORMAT!r}",
+            "build it again with `firnline run`, or read it with the firnline that made it",
+        )
     body = {name: value for name, value in document.items() if name != "digest"}
     if document.get("digest") != digest(body):
         raise _broken("D6", bundle, f"{MANIFEST} does not have the digest it names")
@@ -278,10 +283,10 @@ def _safe(name: str) -> PurePosixPath:
     return path
 
 
-def _broken(code: str, bundle: Path, found: str) -> DeliveryError:
-    return DeliveryError(
-        code,
-        found=found,
-        where=str(bundle),
-        mend="fetch the bundle again, or build it again with `firnline run`",
-    )
+def _broken(
+    code: str,
+    bundle: Path,
+    found: str,
+    mend: str = "fetch the bundle again, or build it again with `firnline run`",
+) -> DeliveryError:
+    return DeliveryError(code, found=found, where=str(bundle), mend=mend)

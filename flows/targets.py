@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CODE = (
     "edge.compile",
     "edge.decide",
+    "edge.document",
     "edge.export",
     "edge.lower",
     "edge.mcu",
@@ -32,6 +33,7 @@ _CODE = (
     "edge.quantize",
     "edge.reference",
     "edge.report",
+    "firnline.contracts.target",
 )
 RECORD = "record.json"
 
@@ -95,12 +97,15 @@ def exported(workload: Workload, before: Results, int8: Document, target: str) -
         EvidenceError: E82, bytes differ, decisions differ too often, or a budget is passed.
         DeliveryError: E80 or E81 the profile, E40 to E69 a tool.
     """
+    from edge import toolchains
     from edge.targets import load
 
     profile = load(target, wiring.settings().project)
+    apart = profile.kind in toolchains.names()
     inputs = {
         "quantize": int8["key"],
         "profile": profile.model_dump(mode="json"),
+        "tools": toolchains.digest(profile.kind) if apart else None,
         "versions": versions(workload, before),
         "code": code(*_CODE, packages=("numpy", "onnx", "onnxruntime", "unicorn", "ziglang")),
     }

@@ -38,38 +38,52 @@ def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
 
 
 def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
-    """Run it here, when this is such a machine, and time it beside the float graph.
-
-    Compared are the int8 values that leave the integer part: what comes after them is computed
-    in float, in an order that is ONNX Runtime's own.
-    """
-    cpu = profile.cpu
-    here = platform.machine().replace("AMD64", "x86_64").replace("arm64", "aarch64")
+    """Run it here, when this is such a machine."""
+    cpu, here = profile.cpu, machine()
     if cpu is None or cpu.machine != here:
         note = f"not run: this machine is {here}; the same graph is proved on cpu-x86_64"
         return Ran(runner="", values={}, notes=(note,))
+    return run_here(artifact.files[FILE], model, reduced=cpu.reduce_range)
+
+
+def run_here(content: bytes, model: Model, *, reduced: bool) -> Ran:
+    """Run a graph on this machine, and time it beside the float graph.
+
+    Compared are the int8 values that leave the integer part: what comes after them is computed
+    in float, in an order that is ONNX Runtime's own.
+
+    Args:
+        content: The artifact's graph.
+        model: What it was made of.
+        reduced: Whether its weights have seven bits, which no x86 saturates on.
+    """
     notes = []
     values: Values = {}
-    if exact_in_eight_bits() or cpu.reduce_range:
-        values = _integers(model)
+    if exact_in_eight_bits() or reduced:
+        values = _integers(content, model)
     else:
         notes.append(
             "this x86 has no VNNI and its int8 saturates: run cpu-x86_64-7bit here, or let "
             "ONNX Runtime compute in float (session.disable_quant_qdq)"
         )
-    scored = score(model.int8_model, model.vectors, SCORE)[SCORE][:, 0] if model.rule else None
+    scored = score(content, model.vectors, SCORE)[SCORE][:, 0] if model.rule else None
     return Ran(
         runner=f"onnxruntime {onnxruntime.__version__}",
         values=values,
         scores=scored,
         notes=tuple(notes),
-        timings=_timings(model),
+        timings=_timings(content, model),
     )
 
 
-def _timings(model: Model) -> dict[str, int | str]:
+def machine() -> str:
+    """This machine, as a profile's `[cpu]` names it; Windows and macOS have names of their own."""
+    return platform.machine().replace("AMD64", "x86_64").replace("arm64", "aarch64")
+
+
+def _timings(content: bytes, model: Model) -> dict[str, int | str]:
     """Nanoseconds of int8 and of float, and a warning where int8 is the slower one."""
-    taken = {"int8": _nanoseconds(model.int8_model, model)}
+    taken = {"int8": _nanoseconds(content, model)}
     taken["float"] = _nanoseconds(model.float_model, model)
     if taken["int8"] <= taken["float"]:
         return {**taken}
@@ -81,9 +95,9 @@ def _timings(model: Model) -> dict[str, int | str]:
     }
 
 
-def _integers(model: Model) -> dict[str, NDArray[Any]]:
+def _integers(content: bytes, model: Model) -> dict[str, NDArray[Any]]:
     """What leaves the integer part, as ONNX Runtime computes it: values of the program by name."""
-    loaded = onnx.load_from_string(model.int8_model)
+    loaded = onnx.load_from_string(content)
     made = {name for node in loaded.graph.node for name in node.output}
     present = {value.name for value in loaded.graph.output}
     program = model.program

@@ -100,11 +100,13 @@ def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
     built: _Built = artifact.built
     runners: dict[str, None] = {}
     instructions: list[float] = []
+    stacks = [0]
 
     def on_core(program: Program, given: Rows) -> Rows:
         found = run_image(built.images[program.name], rows_of(program, given))
         runners[found.runner] = None
         instructions.append(sum(found.instructions) / len(found.instructions))
+        stacks.append(found.stack_bytes)
         return values_of(program, found.outputs)
 
     executed = execute(built.parts, built.bodies, model.inputs, on_core)
@@ -124,7 +126,11 @@ def run(artifact: Artifact, model: Model, profile: Profile) -> Ran:
         runner=", ".join(runners),
         values=values,
         scores=values[SCORE][:, 0] if model.rule else None,
-        figures={"instructions": round(sum(instructions)) if instructions else None},
+        figures={
+            "instructions": round(sum(instructions)) if instructions else None,
+            "stack_bytes": max(stacks),
+            "ram_bytes": int(artifact.figures["ram_bytes"] or 0) + max(stacks),
+        },
         notes=tuple(notes),
     )
 
@@ -214,8 +220,6 @@ def _row(layer: Any) -> dict[str, Any]:
 
 def _notes(parts: Split, made: tuple[Body, ...], chosen: list[Compiled]) -> tuple[str, ...]:
     notes = [f"{name} stays on the core: {why}" for name, why in parts.kept.items()]
-    if not made:
-        notes.append("no part of this model is for the NPU: use the core alone")
     for body, compiled in zip(made, chosen, strict=True):
         judged = verdict(body.program, compiled, _vector_instructions(body.program))
         notes.append(f"{body.program.name}: {judged.text}")
@@ -240,6 +244,6 @@ def _vector_instructions(program: Program) -> int | None:
         try:
             return run_image(image, rows_of(program, row)).instructions[0]
         except DeliveryError as error:
-            if error.code not in {"E40", "E44"}:
+            if error.code != "E42":
                 raise
             return None

@@ -18,7 +18,7 @@ from edge.decide import SCORE
 from edge.export.model import Model, input_name
 from edge.npu.vendor import Converted, agreement, convert
 from edge.parity_run import integer_session
-from edge.program import Dequantize, Quantize
+from edge.program import Dequantize, Program, Quantize
 from firnline.contracts.target import Profile
 from firnline.errors import HandshakeError
 
@@ -125,17 +125,17 @@ def cut(model: Model) -> Cut:
     if all(values[name].dtype == "int8" for name in model.program.inputs):
         given, made = (input_name(model.int8_model),), tuple(whole)
     extract = Extractor(onnx.shape_inference.infer_shapes(graph)).extract_model
-    body = extract(list(given), list(made))
-    between = [node for node in body.graph.node if node.op_type in {"IsNaN", "Where", "ReduceSum"}]
+    between = _between(model.program)
     if between or not given or not made:
         raise HandshakeError(
             "E55",
             found="float operations between integer ones"
             if between
             else "no integer part of its own",
-            where=", ".join(node.name for node in between) or model.name,
+            where=", ".join(between) or model.name,
             mend="choose an Ethos-U or microcontroller target, which take parts in turns",
         )
+    body = extract(list(given), list(made))
     outputs = [name for name in model.program.outputs if name in whole and name not in made]
     return Cut(
         before=None if given == (input_name(model.int8_model),)
@@ -145,6 +145,20 @@ def cut(model: Model) -> Cut:
         given=given,
         made=made,
     )  # fmt: skip
+
+
+def _between(program: Program) -> list[str]:
+    """Operations that quantise what float operations made of the integer part's values."""
+    values = program.values
+    left: set[str] = set()
+    found = []
+    for step in program.operations:
+        behind = any(name in left or values[name].dtype == "int8" for name in step.inputs)
+        if isinstance(step, Quantize) and behind:
+            found.append(step.name)
+        elif behind and values[step.output].dtype != "int8":
+            left.add(step.output)
+    return found
 
 
 def _run(content: bytes, given: Rows, wanted: tuple[str, ...]) -> Rows:

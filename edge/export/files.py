@@ -1,6 +1,7 @@
 """A user's files: a float ONNX, and rows for it."""
 
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ def read_model(path: Path) -> bytes:
             one float32 input.
     """
     try:
+        _refuse_large(path)
         content = path.read_bytes()
         model = onnx.load_from_string(content)
-        outside = [tensor.name for tensor in _tensors(model.graph) if tensor.external_data]
+        outside = [tensor.name for tensor in _all_tensors(model) if tensor.external_data]
         if outside:
             # A path from outside is never followed.
             raise ValueError(f"weights lie in other files: {', '.join(outside[:3])}")
@@ -46,19 +48,18 @@ def read_rows(path: Path, model: bytes) -> NDArray[np.float32]:
             or rows of another shape than the model's input.
     """
     try:
-        if path.stat().st_size > _GREATEST_BYTES:
-            raise ValueError(f"larger than {_GREATEST_BYTES:,} bytes")
+        _refuse_large(path)
         rows = np.load(path, allow_pickle=False)
         if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
             raise ValueError("no array of numbers")
     # A header may claim more than any memory holds.
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise _broken(f"not readable as .npy: {error}", path) from error
     shape = input_shape(model)
     fits = len(shape) == rows.ndim - 1 and all(
         wanted in (None, given) for wanted, given in zip(shape, rows.shape[1:], strict=True)
     )
-    if not fits or not len(rows):
+    if not fits or not rows.size:
         told = ", ".join("any" if size is None else str(size) for size in shape)
         raise _broken(f"shape {list(rows.shape)}, not [rows, {told}] of at least one row", path)
     with np.errstate(over="ignore"):
@@ -76,12 +77,28 @@ def input_shape(model: bytes) -> tuple[int | None, ...]:
     return tuple(dim.dim_value or None for dim in given.type.tensor_type.shape.dim[1:])
 
 
+def _refuse_large(path: Path) -> None:
+    if path.stat().st_size > _GREATEST_BYTES:
+        raise ValueError(f"larger than {_GREATEST_BYTES:,} bytes")
+
+
+def _all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that a model holds, in its functions too."""
+    yield from _tensors(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+
+
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """Every tensor that a graph holds, in its nodes and in their graphs too."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):

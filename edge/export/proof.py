@@ -78,7 +78,7 @@ class Decisions:
         auc_float: Of the float model; None without labels of both kinds.
         auc_int8: Of the reference.
         auc_target: Of the target.
-        max_score_difference: Greatest |float - target|.
+        max_score_difference: Greatest |float - target|, where both are numbers.
         worst_window: The window it is at.
     """
 
@@ -109,7 +109,9 @@ def decisions(
     """
     counted = known(labels)
     faulty = rule.faults(labels[counted])
-    difference = np.abs(exact.astype(np.float64) - target)
+    # A window that lacks too much has no score, and JSON no word for that.
+    with np.errstate(invalid="ignore"):
+        difference = np.nan_to_num(np.abs(exact.astype(np.float64) - target), posinf=0.0)
     return Decisions(
         agreement=float(np.mean(rule.decisions(reference) == rule.decisions(target))),
         agreement_float=float(np.mean(rule.decisions(exact) == rule.decisions(target))),

@@ -70,7 +70,9 @@ def gather(step: FloatGather, prefix: str, inputs: Sequence[Operand], y: Operand
         raise unsupported(step, f"an axis of {width} elements, at most 65536")
     data = array(f"{prefix}_places", np.array(step.places, np.uint16))
     sizes = f"{len(step.places)}u, {rows}u, {width}u, {x.expression}, {y.expression}"
-    return Emitted(data, f"firnline_gather({prefix}_places, {sizes});", ("firnline_float_elementwise.h",))
+    return Emitted(
+        data, f"firnline_gather({prefix}_places, {sizes});", ("firnline_float_elementwise.h",)
+    )
 
 
 @emit.register

@@ -74,7 +74,8 @@ def header(program: Program, family: str, arena_bytes: int, versions: Mapping[st
             separated by commas, and `threshold`, a number, also become constants of their own.
 
     Raises:
-        HandshakeError: [E36] the threshold is not a number, or classes are not two names or more.
+        HandshakeError: [E36] the threshold is not a number that float32 holds, or classes are not
+            two names or more.
     """
     name, upper = program.name, program.name.upper()
     inputs, outputs = ports(program)
@@ -97,7 +98,9 @@ def header(program: Program, family: str, arena_bytes: int, versions: Mapping[st
 
 #include <stdint.h>
 
-#if defined(__GNUC__) || defined(__clang__)
+#if defined({upper}_ALIGNED)
+/* given by whoever includes this header */
+#elif defined(__GNUC__) || defined(__clang__)
 #define {upper}_ALIGNED __attribute__((aligned(16)))
 #elif defined(__cplusplus) && (__cplusplus >= 201103L)
 #define {upper}_ALIGNED alignas(16)
@@ -179,13 +182,20 @@ def _decision(upper: str, versions: Mapping[str, str]) -> list[str]:
         for place, one in enumerate(identifiers(names, ("count",))):
             lines.append(f"#define {upper}_CLASS_{identifier(one).upper()} {place}")
     if THRESHOLD in versions:
-        try:
-            threshold = np.float32(versions[THRESHOLD])
-        except ValueError:
-            raise _wrong(THRESHOLD, versions[THRESHOLD], "a number") from None
         lines += ["", "/* A score above it is an alarm. */"]
-        lines.append(f"#define {upper}_THRESHOLD {number(threshold)}")
+        lines.append(f"#define {upper}_THRESHOLD {number(_threshold(versions[THRESHOLD]))}")
     return lines
+
+
+def _threshold(text: str) -> np.float32:
+    try:
+        with np.errstate(over="ignore"):
+            found = np.float32(text)
+    except ValueError:
+        found = np.float32(np.nan)
+    if not np.isfinite(found):
+        raise _wrong(THRESHOLD, text, "a number that float32 holds")
+    return found
 
 
 def _wrong(key: str, text: str, wanted: str) -> HandshakeError:

@@ -28,6 +28,18 @@ _RESERVED = """
 KEYWORDS = frozenset(_RESERVED.split())
 """Of C and C++, and what generated functions call their own."""
 
+_HEADERS = """
+    assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal
+    stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
+    time uchar wchar wctype arduino
+"""
+_TARGETS = "all clean help install package test"
+FILES = frozenset((*_HEADERS.split(), *_TARGETS.split(), "entry"))
+"""Names of headers, of a source of the project's own, and of what build systems make anyway."""
+
+_JOINED = re.compile(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)")
+"""Between characters that together begin or end a comment, or are a trigraph."""
+
 _DECLARED = re.compile(r"static const (\w+) \w+((?:\[\d+\])+)")
 _SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2}
 
@@ -44,6 +56,13 @@ def identifier(name: str, taken: Collection[str] = ()) -> str:
     return unique
 
 
+def program_name(name: str) -> str:
+    """A name that a program's functions and files can have, like the one given."""
+    made = identifier(name)
+    taken = made.casefold() in FILES or made.casefold().split("_")[0] == "firnline"
+    return f"model_{made}" if taken else made
+
+
 def identifiers(names: Iterable[str], taken: Collection[str] = ()) -> tuple[str, ...]:
     """An identifier for every name, all different."""
     made: list[str] = []
@@ -55,7 +74,7 @@ def identifiers(names: Iterable[str], taken: Collection[str] = ()) -> tuple[str,
 def words(text: str) -> str:
     """Text that can stand in a comment: printable ASCII that cannot end it."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in text)
-    return plain.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
+    return _JOINED.sub(" ", plain.replace("\\", "/"))
 
 
 def quoted(text: str) -> str:

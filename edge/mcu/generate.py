@@ -18,7 +18,7 @@ from edge.mcu.emit import emit
 from edge.mcu.emit_entry import entry
 from edge.mcu.emit_header import header, ports, signature
 from edge.mcu.emit_requant import by_integers
-from edge.mcu.emit_text import C_TYPES, constant_bytes, identifier, number, words
+from edge.mcu.emit_text import C_TYPES, constant_bytes, number, program_name, words
 from edge.mcu.kernels import Emitted, Kernels, Operand
 from edge.mcu.kernels.portable import KERNELS as PORTABLE
 from edge.program import AveragePool, Conv, Dense, Operation, Program, Reshape, Value, macs
@@ -129,12 +129,12 @@ def _kernels(family: str) -> Kernels:
 
 
 def _check(program: Program) -> None:
-    if identifier(program.name) != program.name:
+    if program_name(program.name) != program.name:
         raise HandshakeError(
             "E34",
             found=f"`{program.name}`",
             where="name of the program",
-            mend=f"give a C identifier, such as `{identifier(program.name)}`",
+            mend=f"give a C identifier of its own, such as `{program_name(program.name)}`",
         )
     for step in program.operations:
         if not isinstance(step, Dense | Conv):

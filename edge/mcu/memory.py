@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge.mcu.kernels import ALIGNMENT
+from edge.mcu.kernels import padded
 from edge.program import (
     Add,
     Dequantize,
@@ -65,7 +65,7 @@ class Plan:
     Attributes:
         homes: Of every value, by name.
         scratch: Byte of the arena where each operation's working memory begins.
-        arena_bytes: Size of the arena, a multiple of `ALIGNMENT`.
+        arena_bytes: Size of the arena, a multiple of `kernels.ALIGNMENT`.
         live: Bytes of the arena that hold something during each operation.
         copies: Outputs (by place) that share their memory with another value, and that value: they
             are copied when all is computed.
@@ -92,11 +92,6 @@ class _Block:
     @property
     def size(self) -> int:
         return padded(self.filled)
-
-
-def padded(size: int) -> int:
-    """Bytes up to the next boundary."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def plan(program: Program, scratch: Sequence[int]) -> Plan:

@@ -1,6 +1,6 @@
 """The folder an edge engineer gets: sources, build files for three worlds, vectors, a README."""
 
-import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -60,9 +60,10 @@ def write(files: Mapping[str, str], folder: Path) -> None:
             where=str(folder),
             mend="remove it, or name another folder",
         )
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    for path, text in files.items():
-        target = part / PurePosixPath(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8", newline="\n")
-    part.rename(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+        part = Path(beside) / folder.name
+        for path, text in files.items():
+            target = part / PurePosixPath(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8", newline="\n")
+        part.rename(folder)

@@ -1,6 +1,7 @@
 """README.md of a generated project: what an edge engineer needs, and nothing that can change."""
 
 from edge.mcu.emit_header import Port, call, ports
+from edge.mcu.emit_text import words
 from edge.mcu.generate import Project
 from edge.program import Program
 
@@ -106,7 +107,7 @@ def _table(kind: str, side: tuple[Port, ...]) -> str:
 def _layers(project: Project) -> str:
     rows = []
     for layer in project.layers:
-        node = layer.name.replace("|", "/")
+        node = words(layer.name).replace("|", "/").replace("`", "'")
         cells = (layer.mark, f"`{node}`", layer.kind, layer.macs, layer.constant_bytes)
         cells_after = (layer.live_bytes, layer.scratch_bytes)
         rows.append(f"| {' | '.join(map(str, (*cells, *cells_after)))} |")

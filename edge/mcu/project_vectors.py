@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge.mcu.emit_header import Port, call, ports
 from edge.mcu.emit_text import array
-from edge.mcu.memory import padded
+from edge.mcu.kernels import padded
 from edge.program import BYTES, Program
 from firnline.errors import HandshakeError
 

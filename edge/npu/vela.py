@@ -136,11 +136,13 @@ def _checked(chip: Npu, config: Path | None) -> str:
         ("memory_mode", "Memory_Mode", ""),
     ):
         name = getattr(chip, field)
-        if name not in known[section]:
-            fitting = [other for other in known[section] if other.startswith(begins)]
+        # Vela would take another family's clock and memories, and its figures would be of no chip.
+        fitting = [other for other in known[section] if other.startswith(begins)]
+        if name not in (known[section] if config else fitting):
             raise DeliveryError(
                 "E64",
-                found=f"{field} = {name!r}, which is no {section} of {config or 'Arm/vela.ini'}",
+                found=f"{field} = {name!r}, which is no {section} for it in "
+                f"{config or 'Arm/vela.ini'}",
                 where=f"[npu] of the target for {chip.accelerator}",
                 mend=f"name one of: {', '.join(fitting)}",
             )

@@ -34,21 +34,26 @@ def assembled(net: Net, chosen: Plan, rows: Floats, how: Quantize) -> tuple[Net,
         EvidenceError: E14, the rows make a value that is not finite.
     """
     scales = grids(chosen, ranges(net, chosen, rows, how))
-    packed = _packed(chosen, scales, rows, how)
+    packed = _packed(net, chosen, scales, rows, how)
     return placed(chosen, scales, packed), packed
 
 
 def _packed(
-    chosen: Plan, scales: dict[str, Grid], rows: Floats, how: Quantize
+    net: Net, chosen: Plan, scales: dict[str, Grid], rows: Floats, how: Quantize
 ) -> dict[str, Packed]:
     """Every layer, in order: each sees its input as the layers before it, quantised, make it."""
     packed: dict[str, Packed] = {}
     known = {chosen.net.input: _thinned(chosen, rows)}
-    for node in (node for node in chosen.net.nodes if node.name in chosen.layers):
+    layers = [node for node in chosen.net.nodes if node.name in chosen.layers]
+    real: dict[str, Floats] = {}
+    if how.rounding == "compensated":
+        real = values(net, known, list(dict.fromkeys(node.input[0] for node in layers)))
+    for node in layers:
         weights, bias = (floats(chosen.net.constants[name]) for name in node.input[1:])
         seen = None
         if how.rounding == "compensated":
-            seen = moments(node, weights, _input_of(node, chosen, scales, packed, known))
+            rounded = _input_of(node, chosen, scales, packed, known)
+            seen = moments(node, weights, rounded, real[node.input[0]])
         packed[node.name] = pack(
             weights,
             bias,
@@ -80,7 +85,8 @@ def _thinned(chosen: Plan, rows: Floats) -> Floats:
     """As many rows, evenly spread, as weights need to be compensated by."""
     net: Net = chosen.net
     inputs = {node.input[0] for node in net.nodes if node.name in chosen.layers}
-    held = sum(int(np.prod(net.shapes[name])) for name in (net.input, *inputs))
+    # As int8 makes them and as the float model does.
+    held = 2 * sum(int(np.prod(net.shapes[name])) for name in (net.input, *inputs))
     work = sum(
         int(np.prod(net.shapes[node.output[0]])) * net.constants[node.input[1]][0].size
         for node in net.nodes

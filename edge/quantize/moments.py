@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.quantize.compensate import Halves, Moments
 from edge.quantize.graph import attribute
-from edge.quantize.weights import Moments
 
 _WINDOWS_A_COLUMN = 16
 _LEAST_WINDOWS = 4096
@@ -14,23 +14,46 @@ _LEAST_WINDOWS = 4096
 Floats = NDArray[np.float32]
 
 
-def moments(node: Any, weights: Floats, rows: Floats) -> Moments:
+def moments(node: Any, weights: Floats, rows: Floats, real: Floats) -> Halves:
     """Moments of a Gemm's rows, or of the windows that a Conv's output places see.
 
     Args:
         node: The layer.
         weights: [channels, ...].
-        rows: Its input on the calibration rows, [rows, *shape].
+        rows: Its input on the calibration rows as int8 makes it, [rows, *shape].
+        real: The same as the float model has it.
+
+    Returns:
+        Of the first half of the rows, and of the second.
     """
-    columns = rows[:, None] if node.op_type == "Gemm" else _windows(node, weights, rows)
-    second = np.stack([_products(part) for part in np.moveaxis(columns, 1, 0)])
-    first = columns.mean(axis=0, dtype=np.float64)
-    return Moments(second / len(columns), first)
+    if node.op_type == "Gemm":
+        columns, wanted = rows[:, None], real[:, None]
+    else:
+        columns, wanted = (_windows(node, weights, given) for given in (rows, real))
+    # A single window judges itself.
+    middle = len(columns) // 2
+    parts = [
+        _moments(columns[part], wanted[part]) for part in (slice(middle or 1), slice(middle, None))
+    ]
+    return parts[0], parts[1]
 
 
-def _products(part: Floats) -> NDArray[np.float64]:
-    product: NDArray[np.float64] = (part.T @ part).astype(np.float64)
-    return product
+def _moments(columns: Floats, wanted: Floats) -> Moments:
+    """Of windows [windows, groups, columns]."""
+    stored, real = (np.ascontiguousarray(part.swapaxes(0, 1)) for part in (columns, wanted))
+    count = len(columns)
+    return Moments(
+        second=_products(stored, stored) / count,
+        cross=_products(real, stored) / count,
+        first=columns.mean(axis=0, dtype=np.float64),
+        real=wanted.mean(axis=0, dtype=np.float64),
+        count=count,
+    )
+
+
+def _products(left: Floats, right: Floats) -> NDArray[np.float64]:
+    made: NDArray[np.float64] = (left.swapaxes(1, 2) @ right).astype(np.float64)
+    return made
 
 
 def _windows(node: Any, weights: Floats, rows: Floats) -> Floats:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.quantize.compensate import Halves, Moments, compensated, joined, moved
 from edge.quantize.grids import Grid
 from edge.quantize.portable import combined, integers, nudged
 
 _MOST_BIAS = 2**23
-_DAMPING = 0.01
-_MOST_COLUMNS = 1024
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -35,25 +34,12 @@ class Packed:
     exact: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Moments:
-    """What calibration rows show of a layer's input, group by group.
-
-    Attributes:
-        second: Mean products of two columns of the window, [groups, K, K].
-        first: Mean of each column, [groups, K].
-    """
-
-    second: Matrix
-    first: Matrix
-
-
 def pack(
     weights: Floats,
     bias: Floats,
     given: Grid,
     made: Grid | None,
-    moments: Moments | None,
+    moments: Halves | None,
     *,
     per_channel: bool,
     levels: int,
@@ -65,19 +51,20 @@ def pack(
         bias: [channels].
         given: Grid of the input.
         made: Grid of the output; None where it is float.
-        moments: For compensated rounding; None rounds each weight by itself.
+        moments: Of its input, for compensated rounding; None rounds each weight by itself.
         per_channel: One scale for every channel.
         levels: Greatest integer: 127, or 63 for seven bits.
     """
-    flat = weights.reshape(len(weights), -1).astype(np.float64)
+    exactly = weights.reshape(len(weights), -1).astype(np.float64)
+    flat = exactly if moments is None else moved(exactly, moments)
     scales = _scales(flat, bias, given, levels, per_channel=per_channel)
     steps = np.broadcast_to(scales, len(flat)).astype(np.float64)
     if moments is None:
         rounded = np.clip(np.rint(flat / steps[:, None]), -levels, levels)
         corrected = bias.astype(np.float64)
     else:
-        rounded, error = compensated(flat, steps, moments, levels)
-        corrected = bias + error
+        rounded = compensated(flat, steps, moments, levels)
+        corrected = bias + _mean_lost(exactly, rounded * steps[:, None], joined(moments))
     stored = rounded.astype(np.int8).reshape(weights.shape)
     units = float(np.float32(given.scale)) * steps
     whole = np.clip(np.rint(corrected / units), -_MOST_BIAS, _MOST_BIAS).astype(np.int64)
@@ -106,57 +93,12 @@ def reach(
     return bias + up * low + down * high, bias + up * high + down * low
 
 
-def compensated(
-    flat: Matrix, steps: Matrix, moments: Moments, levels: int
-) -> tuple[Matrix, Matrix]:
-    """Round column by column; what is left of each is made up for by the columns to come.
-
-    Minimises the mean square of (W - Wq) x over the calibration rows (Frantar et al. 2023, GPTQ,
-    with the columns of most energy first). The bias is the last column, and is not rounded: it
-    takes over the mean of what is left.
-
-    Args:
-        flat: Weights [channels, K].
-        steps: Scale of every channel, [channels].
-        moments: Of the input, one group for as many channels each.
-        levels: Greatest integer.
-
-    Returns:
-        Whole numbers [channels, K], and what to add to the bias [channels].
-    """
-    groups = len(moments.second)
-    whole, added = np.empty_like(flat), np.empty(len(flat))
-    for group, rows in enumerate(np.split(np.arange(len(flat)), groups)):
-        first = moments.first[group]
-        for columns in _blocks(moments.second[group]):
-            second = moments.second[group][np.ix_(columns, columns)]
-            block = flat[np.ix_(rows, columns)]
-            whole[np.ix_(rows, columns)] = _rounded(block, steps[rows], second, levels)
-        added[rows] = (flat[rows] - whole[rows] * steps[rows, None]) @ first
-    return whole, added
-
-
-def _blocks(second: Matrix) -> list[NDArray[np.intp]]:
-    """Columns by falling energy, in blocks that are rounded on their own."""
-    order = np.argsort(-np.diag(second), kind="stable")
-    return np.array_split(order, -(-len(order) // _MOST_COLUMNS))
-
-
-def _rounded(block: Matrix, steps: Matrix, second: Matrix, levels: int) -> Matrix:
-    """Whole numbers for weights [channels, K] whose columns are in the order of rounding."""
-    columns = len(second)
-    energy = np.trace(second) / columns
-    if energy <= 0:
-        return np.clip(np.rint(block / steps[:, None]), -levels, levels)
-    damped = second + _DAMPING * energy * np.eye(columns)
-    # Row j of the inverse's upper Cholesky factor says how column j's error is made up for.
-    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
-    left, whole = block.copy(), np.empty_like(block)
-    for column in range(columns):
-        whole[:, column] = np.clip(np.rint(left[:, column] / steps), -levels, levels)
-        error = (left[:, column] - whole[:, column] * steps) / factor[column, column]
-        left[:, column + 1 :] -= np.outer(error, factor[column, column + 1 :])
-    return whole
+def _mean_lost(real: Matrix, stored: Matrix, seen: Moments) -> Matrix:
+    """What int8 gives less than float on average, [channels]."""
+    groups = len(seen.first)
+    given, made = (flat.reshape(groups, -1, flat.shape[1]) for flat in (real, stored))
+    lost: Matrix = given @ seen.real[:, :, None] - made @ seen.first[:, :, None]
+    return lost.ravel()
 
 
 def _scales(flat: Matrix, bias: Floats, given: Grid, levels: int, *, per_channel: bool) -> Floats:

@@ -8,22 +8,31 @@ from numpy.typing import NDArray
 
 from edge.export.make import Built
 
+_LONGEST = 100
+"""Letters of a name that are kept: with four bytes each, a file system still takes it."""
+
 
 def vectors(built: Built) -> dict[str, bytes]:
-    """`vectors/input.npy` as the device takes it, and `vectors/<output>.npy`, the golden answers.
+    """`vectors/<input>.npy` as the device takes it, and `vectors/<output>.npy`, the golden answers.
 
-    Rows are in the order of the proof; arrays are [rows, *shape].
+    Rows are in the order of the proof; arrays are [rows, *shape]. What a file's name cannot hold
+    is an underscore; names that are the same then are numbered.
     """
     model = built.model
-    files = {f"vectors/{_plain(name)}.npy": _npy(array) for name, array in model.inputs.items()}
-    golden = {
-        f"vectors/{_plain(name)}.npy": _npy(model.golden[name]) for name in model.program.outputs
-    }
-    return files | golden
+    arrays = dict(model.inputs) | {name: model.golden[name] for name in model.program.outputs}
+    files: dict[str, bytes] = {}
+    for name, array in arrays.items():
+        plain = _plain(name)
+        place, count = f"vectors/{plain}.npy", 2
+        while place in files:
+            place, count = f"vectors/{plain}_{count}.npy", count + 1
+        files[place] = _npy(array)
+    return files
 
 
 def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+    kept = (letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+    return "".join(kept)[:_LONGEST]
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -34,7 +34,7 @@ def load(target: str, project: Path | None = None) -> Profile:
     places += [folder / f"{target}.toml" for folder in _folders(project) if named.name == target]
     for path in places:
         if path.is_file():
-            profile = parse(path.read_text(encoding="utf-8"), str(path))
+            profile = parse(_text(path), str(path))
             if profile.name != path.stem:
                 raise DeliveryError(
                     "E81",
@@ -49,6 +49,18 @@ def load(target: str, project: Path | None = None) -> Profile:
         where="targets",
         mend=f"name one of these, or write {FOLDER}/{named.name.removesuffix('.toml')}.toml",
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeliveryError(
+            "E81",
+            found=f"not readable as UTF-8 text: {error}",
+            where=str(path),
+            mend="save the profile as UTF-8, readable to you",
+        ) from error
 
 
 def _folders(project: Path | None) -> list[Path]:

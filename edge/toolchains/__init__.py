@@ -63,7 +63,7 @@ def environment(name: str) -> Path:
         DeliveryError: E60 there is no such environment, E61 it is not installed, or its lock has
             changed since.
     """
-    folder, wanted = root() / name, _digest(name)
+    folder, wanted = root() / name, digest(name)
     python, mark = _python(folder), folder / _MARK
     if mark.is_file() and python.exists() and mark.read_text(encoding="utf-8") == wanted:
         return python
@@ -87,9 +87,14 @@ def install(name: str) -> Path:
     """
     held, folder = lock(name), root() / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    (folder.parent / ".gitignore").write_text("*\n", encoding="utf-8")
-    venv.create(folder, with_pip=True, symlinks=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        venv.create(folder, with_pip=True, symlinks=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        # Debian's Python comes without what puts pip into an environment.
+        mend = "make its folder writable, and install python3-venv where the system has it apart"
+        raise DeliveryError("E62", found=str(error), where=str(folder), mend=mend) from error
     python = _python(folder)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
@@ -105,7 +110,7 @@ def install(name: str) -> Path:
             where=str(held),
             mend="see that the machine reaches a package index, then install again",
         )
-    (folder / _MARK).write_text(_digest(name), encoding="utf-8")
+    (folder / _MARK).write_text(digest(name), encoding="utf-8")
     return python
 
 
@@ -113,5 +118,10 @@ def _python(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def _digest(name: str) -> str:
+def digest(name: str) -> str:
+    """sha256 of an environment's lock, hexadecimal: what its tools compute depends on it alone.
+
+    Raises:
+        DeliveryError: E60, there is no such environment.
+    """
     return hashlib.sha256(lock(name).read_bytes()).hexdigest()

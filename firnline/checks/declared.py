@@ -1,8 +1,10 @@
 """Checks of what is declared: contract, feature module, and rules H1 to H3 of the handshake."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from firnline.checks.finding import Finding, Findings, no, ok, untried
+from firnline.checks.tools import Tools
 from firnline.contracts.breach import Breach
 from firnline.contracts.facts import of_manifest
 from firnline.contracts.features import WindowView
@@ -11,7 +13,7 @@ from firnline.contracts.reading import ReadingContract
 from firnline.contracts.reading import load as load_contract
 from firnline.workload import Workload, views
 
-CONTRACT, FEATURES = "contract", "features"
+CONTRACT, FEATURES, TARGETS = "contract", "features", "release targets"
 PUBLISHED, VERSIONS, CLOCK = "H1 published", "H2 one version", "H3 one clock"
 
 
@@ -39,6 +41,14 @@ def views_of(workload: Workload, findings: Findings) -> tuple[WindowView, ...] |
         findings.append(ok(FEATURES, labels))
         return found
     return None
+
+
+def targets_of(workload: Workload, project: Path, tools: Tools, findings: Findings) -> None:
+    """Every target of the release has a profile: the export would ask for it first."""
+    targets = workload.manifest.release.targets
+    with findings.trying(TARGETS, "name a target that ships, or write its profile"):
+        told = [f"{target}: {tools.target(target, project)}" for target in targets]
+        findings.append(ok(TARGETS, "; ".join(told) or "none"))
 
 
 def entity_of(workload: Workload, view: WindowView) -> Finding:

@@ -38,6 +38,7 @@ def check(
         workload = locate(ensemble, project)
         names = ", ".join(stage.name for stage in workload.manifest.stage)
         findings.append(ok(MANIFEST, f"{workload.folder / 'ensemble.toml'}: stages {names}"))
+        declared.targets_of(workload, project, tools, findings)
         _check(workload, tools, lock, findings)
     return findings
 

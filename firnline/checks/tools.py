@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class Tools:
         run: Graph, inputs by name -> outputs by name.
         widths: Graph -> its inputs and its outputs with their widths, None where not fixed.
         layers: Graph -> names of the layers that int8 takes.
+        target: Target and project folder -> its line for people; DeliveryError E80 or E81.
     """
 
     frame: Callable[..., Any]
@@ -34,3 +36,4 @@ class Tools:
     run: Callable[[bytes, Mapping[str, FloatMatrix]], dict[str, FloatMatrix]]
     widths: Callable[[bytes], tuple[Widths, Widths]]
     layers: Callable[[bytes], list[str]]
+    target: Callable[[str, Path], str]

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -36,6 +37,7 @@ def check_ensemble(ensemble: str, *, as_json: bool) -> None:
 def tools() -> "Tools":
     """The real recipes and graphs."""
     from edge.quantize import layer_names
+    from edge.targets import load
     from firnline.checks.tools import Tools
     from models.fit import recipe_of
     from models.float_onnx import StageGraph, merge, proto, run
@@ -44,7 +46,10 @@ def tools() -> "Tools":
     def layers(model: bytes) -> list[str]:
         return layer_names(proto(model))
 
-    return Tools(Frame, recipe_of, StageGraph, merge, run, _widths, layers)
+    def target(name: str, project: Path) -> str:
+        return load(name, project).about
+
+    return Tools(Frame, recipe_of, StageGraph, merge, run, _widths, layers, target)
 
 
 def _widths(model: bytes) -> "tuple[Widths, Widths]":

@@ -46,7 +46,7 @@ def examine(target: str | None = None, *, as_json: bool) -> None:
         DeliveryError: E80 there is no such target, E81 its profile does not fit the schema.
     """
     if target is None:
-        findings = [look() for look in _LOOKS] + [_package(name) for name in _PACKAGES]
+        findings = [look() for look in _LOOKS] + [package(name) for name in _PACKAGES]
     else:
         from firnline.cli.doctor_target import of_target
 
@@ -127,7 +127,8 @@ def _lock() -> Finding:
     return Finding("lock", not unlike, found, "make setup")
 
 
-def _package(name: str) -> Finding:
+def package(name: str) -> Finding:
+    """A package and its version, or that it is missing."""
     try:
         return Finding(name, True, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:

@@ -1,17 +1,13 @@
 """What one target needs on this machine, and whether it is there."""
 
-import importlib.metadata
-import platform
 import tempfile
 from pathlib import Path
 
 from firnline import wiring
-from firnline.cli.doctor import Finding
+from firnline.cli.doctor import Finding, package
 from firnline.contracts.target import Build, Cpu, Profile
 from firnline.errors import DeliveryError
 
-_INT8 = ("avx512_vnni", "avx_vnni")
-_CPUINFO = Path("/proc/cpuinfo")
 # As little as a compiler, a linker and an emulator can be asked for.
 _PROBE = """
 #include <stdint.h>
@@ -35,7 +31,7 @@ def of_target(name: str) -> list[Finding]:
 
     profile = load(name, wiring.settings().project)
     found = [Finding("target", True, f"{profile.name}: {profile.about}")]
-    found += [_package(package) for package in ("onnx", "onnxruntime")]
+    found += [package(name) for name in ("onnx", "onnxruntime")]
     if profile.cpu is not None:
         found.append(_processor(profile.cpu))
     if profile.build is not None:
@@ -47,24 +43,18 @@ def of_target(name: str) -> list[Finding]:
     return found
 
 
-def _package(name: str) -> Finding:
-    try:
-        return Finding(name, True, importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(name, False, "not installed", "make setup")
-
-
 def _processor(wanted: Cpu) -> Finding:
     """Whether this machine can prove what the target will compute."""
-    here = platform.machine()
+    from edge.compile.cpu import machine
+    from edge.parity_run import exact_in_eight_bits
+
+    here = machine()
     if here != wanted.machine:
         mend = f"run the proof on a {wanted.machine} machine"
         return Finding("processor", False, f"{here}, not {wanted.machine}", mend)
-    if here == "x86_64" and not wanted.reduce_range and _CPUINFO.is_file():
-        flags = _CPUINFO.read_text(encoding="utf-8")
-        if not any(flag in flags for flag in _INT8):
-            mend = "export cpu-x86_64-7bit, whose weights cannot saturate it"
-            return Finding("processor", False, f"{here} without VNNI", mend)
+    if not wanted.reduce_range and not exact_in_eight_bits():
+        mend = "export cpu-x86_64-7bit, whose weights cannot saturate it"
+        return Finding("processor", False, f"{here} without VNNI", mend)
     return Finding("processor", True, here)
 
 

@@ -17,6 +17,9 @@ from firnline.cli.show import RunProgress, aside, print_json, screen
 from firnline.contracts.quantize import Quantize
 from firnline.errors import DeliveryError, FirnlineError
 
+_TABLE, _TITLE = "README.md", ", by target"
+"""Of an output folder: the file with every target in it, and how its first line ends."""
+
 
 def export_ensemble(ensemble: str, targets: list[str] | None, *, as_json: bool) -> None:
     """Export an ensemble's candidate for targets; exit 1 when one is refused."""
@@ -79,10 +82,9 @@ def _export(
 
     if io not in get_args(Io):
         raise _refused(f"--io {io}", f"choose one of {', '.join(get_args(Io))}")
-    if out.exists() and not out.is_dir():
-        raise _refused(f"--out {out} is a file", "name a folder")
     onnx, calibration, vectors = given
     profiles = [load(target, wiring.settings().project) for target in targets]
+    _check_out(out, [profile.name for profile in profiles])
     for profile in profiles:
         compiler(profile.kind).ready(profile)
     float_model = read_model(onnx)
@@ -106,13 +108,38 @@ def _export(
         progress.end(
             profile.name, built.proof.verdict, reused=False, seconds=time.monotonic() - started
         )
-    write_atomically(out / "README.md", f"# {onnx.stem}, by target\n\n{across(_exported(out))}")
+    write_atomically(out / _TABLE, f"# {onnx.stem}{_TITLE}\n\n{across(_exported(out))}")
     return documents
+
+
+def _check_out(out: Path, targets: list[str]) -> None:
+    """Refuse a folder in which an export would replace what no export has made."""
+    from edge.export.make import PROOF
+
+    if out.exists() and not out.is_dir():
+        raise _refused(f"--out {out} is a file", "name a folder")
+    table = out / _TABLE
+    foreign = [
+        out / name for name in targets if _filled(out / name) and not (out / name / PROOF).is_file()
+    ]
+    if table.exists() and not table.read_text("utf-8", "replace").partition("\n")[0].endswith(
+        _TITLE
+    ):
+        foreign.append(table)
+    if foreign:
+        told = ", ".join(str(path) for path in foreign)
+        raise _refused(f"--out {out} holds {told}, which no export made", "name an empty folder")
+
+
+def _filled(folder: Path) -> bool:
+    return folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
 
 
 def _exported(out: Path) -> list[dict[str, Any]]:
     """What every target in a folder reports, those of earlier exports too."""
-    reports = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*/report.json"))]
+    # Hidden are folders that are being written, or whose writer was killed.
+    paths = [path for path in sorted(out.glob("*/report.json")) if path.parent.name[0] != "."]
+    reports = [json.loads(path.read_text("utf-8")) for path in paths]
     return [{**report, "proof": {"verdict": report["verdict"]}} for report in reports]
 
 

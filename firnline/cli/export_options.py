@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+_UNTOLD = {
+    "ranges": "observed",
+    "rounding": "compensated",
+    "per_channel": True,
+    "reduce_range": False,
+    "float_layers": (),
+}
+"""What the options of `--onnx` are when none is given."""
+
 
 def _known_targets(incomplete: str) -> list[str]:
     """What the shell completes a target to."""
@@ -65,18 +74,21 @@ def export(
     """
     from firnline.cli.export import export_ensemble, export_onnx
 
-    if onnx is None and ensemble is not None and not (calibration or vectors or out):
+    how = {
+        "ranges": ranges,
+        "rounding": rounding,
+        "per_channel": not per_tensor,
+        "reduce_range": reduce_range,
+        "float_layers": tuple(float_layer or ()),
+    }
+    # An ensemble's manifest says how; an option beside it would silently count for nothing.
+    alone = how == _UNTOLD and io == "int8" and not (calibration or vectors or out)
+    if onnx is None and ensemble is not None and alone:
         export_ensemble(ensemble, target, as_json=as_json)
     elif onnx is not None and ensemble is None and calibration is not None and target:
-        how = {
-            "ranges": ranges,
-            "rounding": rounding,
-            "per_channel": not per_tensor,
-            "reduce_range": reduce_range,
-            "float_layers": tuple(float_layer or ()),
-        }
         export_onnx(onnx, calibration, vectors, target, out, io, how, as_json=as_json)
     else:
         raise typer.BadParameter(
-            "give an ensemble alone, or --onnx with --calibration and at least one --target"
+            "give an ensemble, with --target and --json alone, or --onnx with --calibration and "
+            "at least one --target"
         )

@@ -89,6 +89,8 @@ class Budget(_Part):
         max_ram: Bytes of context, working memory and stack.
         max_instructions: An inference.
         max_cycles: An inference, on an NPU.
+
+    A limit of what the target's kind does not measure is refused: it would never be held.
     """
 
     max_flash: int | None = Field(default=None, ge=1)
@@ -106,9 +108,16 @@ class Energy(_Part):
         source: Where it was published, and on which part.
     """
 
-    microjoules: float = Field(gt=0)
+    microjoules: float = Field(gt=0, allow_inf_nan=False)
     cycles: int = Field(ge=1)
     source: str
+
+
+_MEASURED: dict[str, set[str]] = {
+    "mcu": {"max_flash", "max_ram", "max_instructions"},
+    "npu": {"max_flash", "max_ram", "max_instructions", "max_cycles"},
+}
+"""Kind -> limits that its figures are held to; of any other kind only the size is known."""
 
 
 class Profile(_Part):
@@ -158,6 +167,12 @@ class Profile(_Part):
         if extra := [name for name in foreign if name not in wanted]:
             raise ValueError(
                 f"kind {self.kind!r} has no {', '.join(f'[{part}]' for part in extra)}"
+            )
+        measured = _MEASURED.get(self.kind, {"max_flash"})
+        if loose := [name for name in self.budget.model_fields_set if name not in measured]:
+            raise ValueError(
+                f"nothing measures {', '.join(sorted(loose))} of kind {self.kind!r}, "
+                "so [budget] cannot limit it"
             )
         return self
 

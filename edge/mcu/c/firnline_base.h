@@ -34,6 +34,8 @@
 #endif
 
 #if defined(__GNUC__)
+/* Assembler is one string, longer than C99 asks of every compiler. */
+#pragma GCC diagnostic ignored "-Woverlength-strings"
 #define FIRNLINE_KERNEL static __attribute__((unused))
 #define FIRNLINE_INLINE static inline __attribute__((always_inline, unused))
 #define FIRNLINE_ALIGNED __attribute__((aligned(16)))
@@ -45,6 +47,17 @@
 #else
 #define FIRNLINE_LAYER(name) __asm__ volatile("" : : : "memory")
 #endif
+/* A function in assembler alone, its parameters in registers. The GNU compiler is told to leave
+ * these alone: not to drop parameters it sees no use of, nor, when it does not optimise, to store
+ * them on a stack frame that does not exist. ADR counts from whole words, which code optimised for
+ * size need not begin on. */
+#if defined(__clang__)
+#define FIRNLINE_NAKED static __attribute__((naked, noinline, unused, aligned(4)))
+#else
+#define FIRNLINE_NAKED                                                                            \
+    static __attribute__((naked, noinline, noipa, unused, optimize("O2"), aligned(4)))
+#endif
+#define FIRNLINE_UNUSED __attribute__((unused))
 #define FIRNLINE_INFINITY __builtin_inff()
 #define FIRNLINE_NAN __builtin_nanf("")
 #else
@@ -55,6 +68,9 @@
 #define FIRNLINE_INFINITY (1.0f / 0.0f)
 #define FIRNLINE_NAN (0.0f / 0.0f)
 #endif
+
+/* Does not compile where assembler would find other members of a structure than it reads. */
+#define FIRNLINE_PLACED(name, truth) typedef char name[(truth) ? 1 : -1]
 
 typedef union {
     float number;

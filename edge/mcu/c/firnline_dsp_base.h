@@ -23,15 +23,6 @@
 #error "these kernels are for Cortex-M4, M7 and M33 with the DSP extension"
 #endif
 
-/* Functions in assembler take their parameters in registers. The GNU compiler is told to leave
- * these alone: not to drop parameters it sees no use of, nor, when it does not optimise, to store
- * them on a stack frame that does not exist. */
-#if defined(__clang__)
-#define FIRNLINE_DSP_NAKED static __attribute__((naked, noinline, unused))
-#else
-#define FIRNLINE_DSP_NAKED static __attribute__((naked, noinline, noipa, unused, optimize("O2")))
-#endif
-
 /* Around functions in assembler, which the GNU compiler does not see use their parameters. */
 #define FIRNLINE_DSP_BEGIN                                                                         \
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wunused-parameter\"")
@@ -49,9 +40,39 @@ typedef struct {
     uint32_t entry; /* bytes into the unrolled loop to begin at, plus 1: the Thumb bit */
 } firnline_dsp_finish;
 
+/* 4 columns of 4 rows: words of weights at r0, x in two registers, sums in r2 to r5. */
+#define FIRNLINE_DSP_FOUR_ROWS(x0, x1)                                                             \
+    "ldmia.w r0!, {r10, r11, r12, lr}\n"                                                           \
+    "smlad r3, r10, " x0 ", r3\n"                                                                  \
+    "smlad r5, r11, " x0 ", r5\n"                                                                  \
+    "sxtb16 r10, r10\n"                                                                            \
+    "sxtb16 r11, r11\n"                                                                            \
+    "smlad r3, r12, " x1 ", r3\n"                                                                  \
+    "smlad r5, lr, " x1 ", r5\n"                                                                   \
+    "sxtb16 r12, r12\n"                                                                            \
+    "sxtb16 lr, lr\n"                                                                              \
+    "smlad r2, r10, " x0 ", r2\n"                                                                  \
+    "smlad r4, r11, " x0 ", r4\n"                                                                  \
+    "smlad r2, r12, " x1 ", r2\n"                                                                  \
+    "smlad r4, lr, " x1 ", r4\n"
+
+/* Products with multipliers in r2 to r5 to int8, the second and fourth by a shift of their own: two
+ * bytes in r2, two in r4. */
+#define FIRNLINE_DSP_NARROW(shift_a, shift_b)                                                      \
+    "asr.w r2, r2, " shift_a "\n"                                                                  \
+    "asr.w r3, r3, " shift_b "\n"                                                                  \
+    "asr.w r4, r4, " shift_a "\n"                                                                  \
+    "asr.w r5, r5, " shift_b "\n"                                                                  \
+    "ssat r2, #8, r2\n"                                                                            \
+    "ssat r3, #8, r3\n"                                                                            \
+    "ssat r4, #8, r4\n"                                                                            \
+    "ssat r5, #8, r5\n"                                                                            \
+    "bfi r2, r3, #8, #8\n"                                                                         \
+    "bfi r4, r5, #8, #8\n"
+
 /* Widen int8 to int16, 16 at a time, until `end`: 12 instructions for 16. x is aligned to words. */
 FIRNLINE_DSP_BEGIN
-FIRNLINE_DSP_NAKED void firnline_dsp_widen(const int8_t *x, int16_t *wide, const int16_t *end)
+FIRNLINE_NAKED void firnline_dsp_widen(const int8_t *x, int16_t *wide, const int16_t *end)
 {
     __asm__("push {r4-r10, lr}\n"
             "1:\n"

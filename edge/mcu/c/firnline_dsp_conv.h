@@ -41,9 +41,9 @@ typedef struct {
 /* Rows until y reaches `end`, two at a time, at one position to y and at the next to `other`.
  * On the stack: end of x, add_a, add_b, shift_a, shift_b, both outputs, x, end, where to enter. */
 FIRNLINE_DSP_BEGIN
-FIRNLINE_DSP_NAKED void firnline_dsp_conv_rows(const firnline_dsp_finish *finish,
-                                               const uint32_t *stream, const int16_t *x, int8_t *y,
-                                               const int8_t *end, int8_t *other)
+FIRNLINE_NAKED void firnline_dsp_conv_rows(const firnline_dsp_finish *finish,
+                                           const uint32_t *stream, const int16_t *x, int8_t *y,
+                                           const int8_t *end, int8_t *other)
 {
     __asm__("push {r4-r11, lr}\n"
             "ldmia.w r0, {r4-r9}\n"
@@ -77,16 +77,7 @@ FIRNLINE_DSP_NAKED void firnline_dsp_conv_rows(const firnline_dsp_finish *finish
             "smmla r3, r3, r6, r8\n"
             "smmla r4, r4, r1, r7\n"
             "smmla r5, r5, r6, r8\n"
-            "asr.w r2, r2, r9\n"
-            "asr.w r3, r3, r10\n"
-            "asr.w r4, r4, r9\n"
-            "asr.w r5, r5, r10\n"
-            "ssat r2, #8, r2\n"
-            "ssat r3, #8, r3\n"
-            "ssat r4, #8, r4\n"
-            "ssat r5, #8, r5\n"
-            "bfi r2, r3, #8, #8\n"
-            "bfi r4, r5, #8, #8\n"
+            FIRNLINE_DSP_NARROW("r9", "r10")
             "ldrd r1, r6, [sp, #28]\n"
             "strh.w r2, [r11], #2\n"
             "strh.w r4, [r12], #2\n"

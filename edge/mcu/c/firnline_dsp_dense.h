@@ -19,27 +19,12 @@ typedef struct {
     firnline_dsp_finish finish;
 } firnline_dsp_dense;
 
-#define FIRNLINE_DSP_DENSE_HALF(x0, x1)                                                            \
-    "ldmia.w r0!, {r10, r11, r12, lr}\n"                                                           \
-    "smlad r3, r10, " x0 ", r3\n"                                                                  \
-    "smlad r5, r11, " x0 ", r5\n"                                                                  \
-    "sxtb16 r10, r10\n"                                                                            \
-    "sxtb16 r11, r11\n"                                                                            \
-    "smlad r3, r12, " x1 ", r3\n"                                                                  \
-    "smlad r5, lr, " x1 ", r5\n"                                                                   \
-    "sxtb16 r12, r12\n"                                                                            \
-    "sxtb16 lr, lr\n"                                                                              \
-    "smlad r2, r10, " x0 ", r2\n"                                                                  \
-    "smlad r4, r11, " x0 ", r4\n"                                                                  \
-    "smlad r2, r12, " x1 ", r2\n"                                                                  \
-    "smlad r4, lr, " x1 ", r4\n"
-
 /* Rows until y reaches `end`, four at a time. On the stack: end of x, add_a, add_b, shift_a,
  * shift_b, y, x, end, where to enter. */
 FIRNLINE_DSP_BEGIN
-FIRNLINE_DSP_NAKED void firnline_dsp_dense_rows(const firnline_dsp_finish *finish,
-                                                const uint32_t *stream, const int16_t *x,
-                                                int8_t *y, const int8_t *end)
+FIRNLINE_NAKED void firnline_dsp_dense_rows(const firnline_dsp_finish *finish,
+                                            const uint32_t *stream, const int16_t *x,
+                                            int8_t *y, const int8_t *end)
 {
     __asm__("push {r4-r11, lr}\n"
             "ldmia.w r0, {r4-r9}\n"
@@ -57,8 +42,8 @@ FIRNLINE_DSP_NAKED void firnline_dsp_dense_rows(const firnline_dsp_finish *finis
             "ldr.w pc, [sp, #32]\n"
             "2:\n"
             ".rept 16\n"
-            "ldmia.w r1!, {r6-r9}\n" FIRNLINE_DSP_DENSE_HALF("r6", "r7")
-                FIRNLINE_DSP_DENSE_HALF("r8", "r9")
+            "ldmia.w r1!, {r6-r9}\n" FIRNLINE_DSP_FOUR_ROWS("r6", "r7")
+                FIRNLINE_DSP_FOUR_ROWS("r8", "r9")
             ".endr\n"
             "ldmia.w sp, {r6-r11}\n"
             "cmp r1, r6\n"
@@ -70,16 +55,7 @@ FIRNLINE_DSP_NAKED void firnline_dsp_dense_rows(const firnline_dsp_finish *finis
             "smmla r3, r3, r6, r8\n"
             "smmla r4, r4, r12, r7\n"
             "smmla r5, r5, lr, r8\n"
-            "asr.w r2, r2, r9\n"
-            "asr.w r3, r3, r10\n"
-            "asr.w r4, r4, r9\n"
-            "asr.w r5, r5, r10\n"
-            "ssat r2, #8, r2\n"
-            "ssat r3, #8, r3\n"
-            "ssat r4, #8, r4\n"
-            "ssat r5, #8, r5\n"
-            "bfi r2, r3, #8, #8\n"
-            "bfi r4, r5, #8, #8\n"
+            FIRNLINE_DSP_NARROW("r9", "r10")
             "pkhbt r2, r2, r4, lsl #16\n"
             "str.w r2, [r11], #4\n"
             "str.w r11, [sp, #20]\n"

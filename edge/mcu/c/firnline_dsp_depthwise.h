@@ -25,10 +25,10 @@ typedef struct {
 
 /* Channels from `first` until `end`. On the stack: y, add_a, table, end, where to enter. */
 FIRNLINE_DSP_BEGIN
-FIRNLINE_DSP_NAKED void firnline_dsp_depthwise_place(const firnline_dsp_finish *finish,
-                                                     const uint32_t *stream,
-                                                     const int8_t *const *table, int8_t *y,
-                                                     uint32_t first, uint32_t end)
+FIRNLINE_NAKED void firnline_dsp_depthwise_place(const firnline_dsp_finish *finish,
+                                                 const uint32_t *stream,
+                                                 const int8_t *const *table, int8_t *y,
+                                                 uint32_t first, uint32_t end)
 {
     __asm__("push {r4-r11, lr}\n"
             "ldmia.w r0, {r4-r9}\n"
@@ -64,16 +64,7 @@ FIRNLINE_DSP_NAKED void firnline_dsp_depthwise_place(const firnline_dsp_finish *
             "smmla r3, r3, r8, r11\n"
             "smmla r4, r4, r9, r11\n"
             "smmla r5, r5, r10, r11\n"
-            "asr.w r2, r2, lr\n"
-            "asr.w r3, r3, lr\n"
-            "asr.w r4, r4, lr\n"
-            "asr.w r5, r5, lr\n"
-            "ssat r2, #8, r2\n"
-            "ssat r3, #8, r3\n"
-            "ssat r4, #8, r4\n"
-            "ssat r5, #8, r5\n"
-            "bfi r2, r3, #8, #8\n"
-            "bfi r4, r5, #8, #8\n"
+            FIRNLINE_DSP_NARROW("lr", "lr")
             "pkhbt r2, r2, r4, lsl #16\n"
             "str.w r2, [r1, r6]\n"
             "add.w r6, r6, #4\n"

@@ -21,31 +21,17 @@ typedef struct {
 
 /* Adds four rows' products with `columns` columns to acc; where the stream goes on. */
 FIRNLINE_DSP_BEGIN
-FIRNLINE_DSP_NAKED const uint32_t *firnline_dsp_dot4(const uint32_t *stream, const int16_t *x,
-                                                     const int16_t *end, int32_t *acc)
+FIRNLINE_NAKED const uint32_t *firnline_dsp_dot4(const uint32_t *stream, const int16_t *x,
+                                                 const int16_t *end, int32_t *acc)
 {
-#define FIRNLINE_DSP_DOT4_HALF(x0, x1)                                                             \
-    "ldmia.w r0!, {r10, r11, r12, lr}\n"                                                           \
-    "smlad r3, r10, " x0 ", r3\n"                                                                  \
-    "smlad r5, r11, " x0 ", r5\n"                                                                  \
-    "sxtb16 r10, r10\n"                                                                            \
-    "sxtb16 r11, r11\n"                                                                            \
-    "smlad r3, r12, " x1 ", r3\n"                                                                  \
-    "smlad r5, lr, " x1 ", r5\n"                                                                   \
-    "sxtb16 r12, r12\n"                                                                            \
-    "sxtb16 lr, lr\n"                                                                              \
-    "smlad r2, r10, " x0 ", r2\n"                                                                  \
-    "smlad r4, r11, " x0 ", r4\n"                                                                  \
-    "smlad r2, r12, " x1 ", r2\n"                                                                  \
-    "smlad r4, lr, " x1 ", r4\n"
     __asm__("push {r2-r11, lr}\n"
             "movs r2, #0\n"
             "movs r3, #0\n"
             "movs r4, #0\n"
             "movs r5, #0\n"
             "1:\n"
-            "ldmia.w r1!, {r6-r9}\n" FIRNLINE_DSP_DOT4_HALF("r6", "r7")
-                FIRNLINE_DSP_DOT4_HALF("r8", "r9")
+            "ldmia.w r1!, {r6-r9}\n" FIRNLINE_DSP_FOUR_ROWS("r6", "r7")
+                FIRNLINE_DSP_FOUR_ROWS("r8", "r9")
             "ldr.w r6, [sp]\n"
             "cmp r1, r6\n"
             "bne 1b\n"
@@ -59,7 +45,6 @@ FIRNLINE_DSP_NAKED const uint32_t *firnline_dsp_dot4(const uint32_t *stream, con
             "add.w r9, r9, r5, asr #8\n"
             "stmia.w r1, {r6-r9}\n"
             "pop {r2-r11, pc}\n");
-#undef FIRNLINE_DSP_DOT4_HALF
 }
 FIRNLINE_DSP_END
 

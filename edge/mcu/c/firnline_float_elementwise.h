@@ -2,16 +2,15 @@
 #ifndef FIRNLINE_FLOAT_ELEMENTWISE_H
 #define FIRNLINE_FLOAT_ELEMENTWISE_H
 
+#include "firnline_axes.h"
 #include "firnline_divide.h"
 #include "firnline_float_math.h"
 
-#define FIRNLINE_BROADCAST_AXES 6
-
 /* The result's axes, outermost first; a step is 0 along an axis an operand is repeated on. */
 typedef struct {
-    uint32_t extent[FIRNLINE_BROADCAST_AXES];
-    uint32_t left[FIRNLINE_BROADCAST_AXES];
-    uint32_t right[FIRNLINE_BROADCAST_AXES];
+    uint32_t extent[FIRNLINE_AXES];
+    uint32_t left[FIRNLINE_AXES];
+    uint32_t right[FIRNLINE_AXES];
 } firnline_broadcast;
 
 typedef enum {
@@ -62,82 +61,35 @@ FIRNLINE_INLINE float firnline_binary_one(firnline_binary kind, float a, float b
 FIRNLINE_INLINE void firnline_binary_each(firnline_binary kind, const firnline_broadcast *how,
                                           const float *a, const float *b, float *y)
 {
-    const uint32_t last = FIRNLINE_BROADCAST_AXES - 1u;
-    uint32_t index[FIRNLINE_BROADCAST_AXES] = {0u};
+    uint32_t index[FIRNLINE_AXES] = {0u};
     uint32_t made = 0u;
-    uint32_t axis = 0u;
     do {
-        uint32_t left = 0u;
-        uint32_t right = 0u;
-        for (axis = 0u; axis < last; axis++) {
-            left += index[axis] * how->left[axis];
-            right += index[axis] * how->right[axis];
-        }
-        for (uint32_t i = 0u; i < how->extent[last]; i++) {
+        uint32_t left = firnline_element(how->left, index);
+        uint32_t right = firnline_element(how->right, index);
+        for (uint32_t i = 0u; i < how->extent[FIRNLINE_LAST_AXIS]; i++) {
             y[made] = firnline_binary_one(kind, a[left], b[right]);
             made++;
-            left += how->left[last];
-            right += how->right[last];
+            left += how->left[FIRNLINE_LAST_AXIS];
+            right += how->right[FIRNLINE_LAST_AXIS];
         }
-        axis = last;
-        while (axis > 0u) {
-            index[axis - 1u]++;
-            if (index[axis - 1u] < how->extent[axis - 1u]) {
-                break;
-            }
-            index[axis - 1u] = 0u;
-            axis--;
-        }
-    } while (axis > 0u);
+    } while (firnline_next(how->extent, index) != 0u);
 }
 
-FIRNLINE_KERNEL void firnline_float_add(const firnline_broadcast *how, const float *a,
-                                        const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_ADD, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_sub(const firnline_broadcast *how, const float *a,
-                                        const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_SUB, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_mul(const firnline_broadcast *how, const float *a,
-                                        const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_MUL, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_div(const firnline_broadcast *how, const float *a,
-                                        const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_DIV, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_min(const firnline_broadcast *how, const float *a,
-                                        const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_MIN, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_max(const firnline_broadcast *how, const float *a,
-                                        const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_MAX, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_greater(const firnline_broadcast *how, const float *a,
-                                            const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_GREATER, how, a, b, y);
-}
-
-FIRNLINE_KERNEL void firnline_float_equal(const firnline_broadcast *how, const float *a,
-                                          const float *b, float *y)
-{
-    firnline_binary_each(FIRNLINE_EQUAL, how, a, b, y);
-}
+#define FIRNLINE_BINARY(name, kind)                                                                \
+    FIRNLINE_KERNEL void firnline_float_##name(const firnline_broadcast *how, const float *a,      \
+                                               const float *b, float *y)                           \
+    {                                                                                              \
+        firnline_binary_each(kind, how, a, b, y);                                                  \
+    }
+FIRNLINE_BINARY(add, FIRNLINE_ADD)
+FIRNLINE_BINARY(sub, FIRNLINE_SUB)
+FIRNLINE_BINARY(mul, FIRNLINE_MUL)
+FIRNLINE_BINARY(div, FIRNLINE_DIV)
+FIRNLINE_BINARY(min, FIRNLINE_MIN)
+FIRNLINE_BINARY(max, FIRNLINE_MAX)
+FIRNLINE_BINARY(greater, FIRNLINE_GREATER)
+FIRNLINE_BINARY(equal, FIRNLINE_EQUAL)
+#undef FIRNLINE_BINARY
 
 /* One operand; y may be x. */
 

@@ -2,8 +2,8 @@
  * exp, sigmoid, tanh and sqrt, in binary32 operations taken one by one.
  *
  * No mathematics library gives the same bits as the next one; these steps do, on every core. Their
- * constants are in firnline_float_constants.h. exp is within 0.8 units in the last place, tanh within 1.4,
- * sigmoid within 1.9; sqrt is correctly rounded.
+ * constants are in firnline_float_constants.h. exp is within 0.8 units in the last place, tanh
+ * within 1.4, sigmoid within 1.9; sqrt is correctly rounded.
  */
 #ifndef FIRNLINE_FLOAT_MATH_H
 #define FIRNLINE_FLOAT_MATH_H

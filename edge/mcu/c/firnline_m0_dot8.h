@@ -21,7 +21,6 @@
 #endif
 
 #define FIRNLINE_SMALL_ANYWHERE 0
-typedef uint32_t firnline_small_word __attribute__((may_alias));
 
 typedef struct {
     uint32_t whole;
@@ -33,25 +32,10 @@ typedef struct {
     firnline_m0_four four[2];
 } firnline_small_start;
 
-/* The assembler below reads the members by their places. */
-typedef struct {
-    firnline_small_start start;
-    const uint32_t *weights; /* moves on with every block */
-    const uint8_t *x;
-    const uint8_t *end;
-    const int32_t *next; /* of a layer's `finish`; NULL: one block's sums go to `sums` */
-    int8_t *y;
-    int32_t add;
-    uint32_t shift;
-    const int32_t *last;
-    uint32_t *sums;
-} firnline_small_run;
+#include "firnline_small_run.h"
 
-/* Does not compile where the assembler would read other members. */
-typedef char firnline_m0_places[((offsetof(firnline_small_run, weights) == 24u)
-                               && (offsetof(firnline_small_run, sums) == 56u))
-                                  ? 1
-                                  : -1] __attribute__((unused));
+FIRNLINE_PLACED(firnline_m0_places, (offsetof(firnline_small_run, weights) == 24u)
+                                       && (offsetof(firnline_small_run, sums) == 56u));
 
 FIRNLINE_INLINE void firnline_small_begin(firnline_small_start *start, uint32_t value)
 {
@@ -125,8 +109,7 @@ FIRNLINE_INLINE void firnline_small_begin(firnline_small_start *start, uint32_t 
 
 /* Every register but the stack pointer is taken. 32 columns are unrolled, 70 bytes of code for two;
  * the first pass begins inside, with x as far ahead, so that the last ends with the last column. */
-static __attribute__((naked, noinline, unused)) void firnline_small_blocks(
-    __attribute__((unused)) firnline_small_run *run)
+FIRNLINE_NAKED void firnline_small_blocks(firnline_small_run *run FIRNLINE_UNUSED)
 {
     __asm__(".syntax unified\n"
             "push {r4-r7, lr}\n"

@@ -8,9 +8,8 @@
  *     middle += ((word ror 16) & mask) * x        c.x + (b.x << 24)
  *
  * Each sum is below 2^24, so `middle` gives c.x and b.x, and then `whole` gives a.x and d.x. Eight
- * instructions for eight products, loads included. The core's
- * manual gives UMLAL 4 to 7 cycles, by the size of its operands, and MLA 2: the time falls by less
- * than the count of instructions does.
+ * instructions for eight products, loads included. The core's manual gives UMLAL 4 to 7 cycles, by
+ * the size of its operands, and MLA 2: the time falls by less than the count of instructions does.
  */
 #ifndef FIRNLINE_M3_DOT8_H
 #define FIRNLINE_M3_DOT8_H
@@ -22,7 +21,6 @@
 #endif
 
 #define FIRNLINE_SMALL_ANYWHERE 1
-typedef uint32_t firnline_small_word __attribute__((may_alias, aligned(1)));
 
 typedef struct {
     uint64_t whole;
@@ -33,25 +31,10 @@ typedef struct {
     firnline_m3_four four[2];
 } firnline_small_start;
 
-/* The assembler below reads the members by their places. */
-typedef struct {
-    firnline_small_start start;
-    const uint32_t *weights; /* moves on with every block */
-    const uint8_t *x;
-    const uint8_t *end;
-    const int32_t *next; /* of a layer's `finish`; NULL: one block's sums go to `sums` */
-    int8_t *y;
-    int32_t add;
-    uint32_t shift;
-    const int32_t *last;
-    uint32_t *sums;
-} firnline_small_run;
+#include "firnline_small_run.h"
 
-/* Does not compile where the assembler would read other members. */
-typedef char firnline_m3_places[((offsetof(firnline_small_run, weights) == 32u)
-                               && (offsetof(firnline_small_run, sums) == 64u))
-                                  ? 1
-                                  : -1] __attribute__((unused));
+FIRNLINE_PLACED(firnline_m3_places, (offsetof(firnline_small_run, weights) == 32u)
+                                       && (offsetof(firnline_small_run, sums) == 64u));
 
 /* Every sum is modulo 2^64, so what it begins with may be negative. */
 FIRNLINE_INLINE void firnline_small_begin(firnline_small_start *start, uint32_t value)
@@ -87,8 +70,7 @@ FIRNLINE_INLINE void firnline_small_begin(firnline_small_start *start, uint32_t 
 
 /* Every register but the stack pointer is taken. 32 columns are unrolled, 30 bytes of code each;
  * the first pass begins inside, so that the last one ends with the last column. */
-static __attribute__((naked, noinline, unused)) void firnline_small_blocks(
-    __attribute__((unused)) firnline_small_run *run)
+FIRNLINE_NAKED void firnline_small_blocks(firnline_small_run *run FIRNLINE_UNUSED)
 {
     __asm__(".syntax unified\n"
             "push {r0, r4-r11, lr}\n"

@@ -18,15 +18,6 @@
 #error "this core has no MVE: compile with -mcpu=cortex-m55, or generate C for another target"
 #endif
 
-/* The body is assembly alone. Compilers must take the calling convention as it is written: GCC
- * would else look into the function, find parameters unused and registers untouched. */
-#if defined(__clang__)
-#define FIRNLINE_MVE_NAKED __attribute__((naked, noinline, unused))
-#else
-#define FIRNLINE_MVE_NAKED __attribute__((naked, noipa, unused))
-#endif
-#define FIRNLINE_MVE_UNUSED __attribute__((unused))
-
 /* A run of pairs of places. The order of the members is known to the assembly. */
 typedef struct {
     const uint32_t *stream; /* biases, weights and multipliers, in the order of their use */
@@ -42,10 +33,8 @@ typedef struct {
     uint16_t offsets[8];    /* of the results of a block of rows from y */
 } firnline_mve_run;
 
-typedef char firnline_mve_run_is_as_assembly_knows_it[
-    ((offsetof(firnline_mve_run, x_step) == 20u) && (offsetof(firnline_mve_run, offsets) == 40u))
-        ? 1
-        : -1];
+FIRNLINE_PLACED(firnline_mve_run_places, (offsetof(firnline_mve_run, x_step) == 20u)
+                                             && (offsetof(firnline_mve_run, offsets) == 40u));
 
 typedef void (*firnline_mve_kernel)(firnline_mve_run *run);
 
@@ -204,8 +193,8 @@ FIRNLINE_KERNEL void firnline_mve_conv(const firnline_mve_layer *layer,
             const int32_t direct = layer->direct_to - out_x;
             run.y = &y[((out_y * window->out_width) + out_x) * layer->outputs];
             if ((out_x >= layer->direct_from) && (direct >= 2)) {
-                run.first = &x[(rows.origin * window->width * window->channels) +
-                               (((out_x * window->stride_x) - window->pad_left) * window->channels)];
+                const int32_t column = (out_x * window->stride_x) - window->pad_left;
+                run.first = &x[((rows.origin * window->width) + column) * window->channels];
                 run.second = &run.first[x_step];
                 run.pairs = direct / 2;
                 kernel(&run);

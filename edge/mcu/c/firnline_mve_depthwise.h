@@ -19,11 +19,8 @@ typedef struct {
     int32_t channels;
 } firnline_mve_taps;
 
-typedef char firnline_mve_taps_are_as_assembly_knows_them[
-    ((offsetof(firnline_mve_taps, tap_step) == 16u) &&
-     (offsetof(firnline_mve_taps, channels) == 40u))
-        ? 1
-        : -1];
+FIRNLINE_PLACED(firnline_mve_taps_places, (offsetof(firnline_mve_taps, tap_step) == 16u)
+                                              && (offsetof(firnline_mve_taps, channels) == 40u));
 
 typedef void (*firnline_mve_taps_kernel)(const firnline_mve_taps *run);
 

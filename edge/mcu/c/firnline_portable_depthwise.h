@@ -1,8 +1,9 @@
 /*
  * Depthwise convolution: every channel of the image by itself, into one or more of the result.
  *
- * As firnline_portable_conv.h with as many groups as channels; the weights lie [kernel_height][kernel_width]
- * [out_channels], so that four channels go together and read neighbouring bytes.
+ * As firnline_portable_conv.h with as many groups as channels; the weights lie
+ * [kernel_height][kernel_width][out_channels], so that four channels go together and read
+ * neighbouring bytes.
  */
 #ifndef FIRNLINE_PORTABLE_DEPTHWISE_H
 #define FIRNLINE_PORTABLE_DEPTHWISE_H

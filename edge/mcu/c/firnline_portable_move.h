@@ -2,7 +2,7 @@
 #ifndef FIRNLINE_PORTABLE_MOVE_H
 #define FIRNLINE_PORTABLE_MOVE_H
 
-#include "firnline_base.h"
+#include "firnline_axes.h"
 
 FIRNLINE_KERNEL void firnline_copy(const void *from, void *to, uint32_t bytes)
 {
@@ -12,8 +12,6 @@ FIRNLINE_KERNEL void firnline_copy(const void *from, void *to, uint32_t bytes)
         target[i] = source[i];
     }
 }
-
-#define FIRNLINE_AXES 6
 
 /* The result's axes, outermost first; step[i] is in elements of the input. */
 typedef struct {
@@ -26,8 +24,8 @@ typedef struct {
 FIRNLINE_INLINE void firnline_transpose_line(const firnline_transpose *how, const uint8_t *source,
                                              uint8_t *target)
 {
-    const uint32_t step = how->step[FIRNLINE_AXES - 1u] * how->bytes;
-    uint32_t length = how->extent[FIRNLINE_AXES - 1u];
+    const uint32_t step = how->step[FIRNLINE_LAST_AXIS] * how->bytes;
+    uint32_t length = how->extent[FIRNLINE_LAST_AXIS];
     if (how->bytes == 1u) {
         for (; length > 0u; length--) {
             *target = *source;
@@ -45,28 +43,15 @@ FIRNLINE_INLINE void firnline_transpose_line(const firnline_transpose *how, cons
 
 FIRNLINE_KERNEL void firnline_transpose_run(const firnline_transpose *how, const void *x, void *y)
 {
-    const uint32_t last = FIRNLINE_AXES - 1u;
+    const uint32_t line = how->extent[FIRNLINE_LAST_AXIS] * how->bytes;
     uint32_t index[FIRNLINE_AXES] = {0u};
     const uint8_t *const source = (const uint8_t *)x;
     uint8_t *target = (uint8_t *)y;
-    uint32_t axis = 0u;
     do {
-        uint32_t place = 0u;
-        for (axis = 0u; axis < last; axis++) {
-            place += index[axis] * how->step[axis];
-        }
+        const uint32_t place = firnline_element(how->step, index);
         firnline_transpose_line(how, &source[place * how->bytes], target);
-        target = &target[how->extent[last] * how->bytes];
-        axis = last;
-        while (axis > 0u) {
-            index[axis - 1u]++;
-            if (index[axis - 1u] < how->extent[axis - 1u]) {
-                break;
-            }
-            index[axis - 1u] = 0u;
-            axis--;
-        }
-    } while (axis > 0u);
+        target = &target[line];
+    } while (firnline_next(how->extent, index) != 0u);
 }
 
 /* `count` runs of `run` bytes, to every `stride` bytes of y. */

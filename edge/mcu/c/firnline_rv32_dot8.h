@@ -21,7 +21,6 @@
 #endif
 
 #define FIRNLINE_SMALL_ANYWHERE 0
-typedef uint32_t firnline_small_word __attribute__((may_alias));
 
 typedef struct {
     uint32_t whole;
@@ -33,18 +32,7 @@ typedef struct {
     firnline_rv32_four four[2];
 } firnline_small_start;
 
-typedef struct {
-    firnline_small_start start;
-    const uint32_t *weights; /* moves on with every block */
-    const uint8_t *x;
-    const uint8_t *end;
-    const int32_t *next; /* of a layer's `finish`; NULL: one block's sums go to `sums` */
-    int8_t *y;
-    int32_t add;
-    uint32_t shift;
-    const int32_t *last;
-    uint32_t *sums;
-} firnline_small_run;
+#include "firnline_small_run.h"
 
 FIRNLINE_INLINE void firnline_small_begin(firnline_small_start *start, uint32_t value)
 {

@@ -12,8 +12,7 @@
  *     firnline_small_begin   makes it, for eight sums that begin with one value
  *     firnline_small_blocks  the loops over columns and over blocks of eight channels
  *     firnline_small_high    upper word of a signed 64-bit product
- *     firnline_small_word    uint32_t as it may be read from bytes, and FIRNLINE_SMALL_ANYWHERE: 1
- *                            where it may lie at any address, 0 where only at multiples of 4
+ *     firnline_small_word    uint32_t as it may be read from bytes (firnline_small_run.h)
  *
  * With u = weight + 128 and v = x + 128, sum(weight * v) = sum(u * v) - 128 * sum(v). Sums that
  * begin with 2^23 - 128 * sum(v) are therefore 2^23 + sum(weight * v) in the end, which is within

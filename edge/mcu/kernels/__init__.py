@@ -13,6 +13,11 @@ ALIGNMENT = 16
 """Bytes. Every buffer begins on such a boundary, and as far as the next one may be read."""
 
 
+def padded(size: int, multiple: int = ALIGNMENT) -> int:
+    """The least multiple that is not less than a size."""
+    return -(-size // multiple) * multiple
+
+
 @dataclass(frozen=True)
 class Operand:
     """A value as C sees it.

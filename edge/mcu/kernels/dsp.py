@@ -1,21 +1,22 @@
 """Dense layers and convolutions on Cortex-M4, M7 and M33: two 16-bit products an instruction.
 
-The fast kernels (edge/mcu/c/firnline_dsp_dense.h, firnline_dsp_conv.h, firnline_dsp_depthwise.h) requantise every channel by
-one shift, in 2^32nds of a product; edge/mcu/c/firnline_dsp_general.h takes what does not fit that.
+The fast kernels (firnline_dsp_dense.h, firnline_dsp_conv.h and firnline_dsp_depthwise.h under
+edge/mcu/c) requantise every channel by one shift, in 2^32nds of a product; firnline_dsp_general.h
+takes what does not fit that.
 """
 
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.mcu.emit_requant import emit as emit_requant
 from edge.mcu.emit_shape import window
 from edge.mcu.emit_text import array, record
-from edge.mcu.kernels import ALIGNMENT, Emitted, Operand
+from edge.mcu.kernels import Emitted, Operand, padded
 from edge.mcu.kernels.dsp_finish import Loop, clip, finish
-from edge.mcu.kernels.dsp_pack import STEP, Words, begun, filled, folded, packed, part, plain
+from edge.mcu.kernels.dsp_pack import STEP, Words, begun, packed, part, plain
 from edge.mcu.kernels.dsp_view import View
+from edge.mcu.kernels.layers import Longs, as_rows, by_places, rows_of, without_zero
 from edge.program import Conv, Dense, Int8s, bounds
 
 DENSE_ROWS, DENSE_LOOP = 4, Loop(unrolled=16, step_bytes=27 * 4)
@@ -24,8 +25,6 @@ DEPTHWISE_CHANNELS, DEPTHWISE_LOOP = 4, Loop(unrolled=16, step_bytes=9 * 4)
 """Rows or channels at a time, and the unrolled loop over columns or taps."""
 
 _POINTER_BYTES = 4
-
-Longs = NDArray[np.int64]
 
 
 class Dsp:
@@ -41,15 +40,8 @@ class Dsp:
             return _dense(prefix, layer, x, y)
         if layer.requant is None:
             return None
-        conv = Conv(
-            layer.name,
-            layer.inputs,
-            layer.output,
-            weights=layer.weights[:, None, None, :],
-            bias=layer.bias,
-            requant=layer.requant,
-        )
-        return _conv(prefix, conv, _shaped(x, rows, columns), _shaped(y, rows, len(layer.weights)))
+        shaped = _shaped(x, rows, columns), _shaped(y, rows, len(layer.weights))
+        return _conv(prefix, by_places(layer, layer.requant), *shaped)
 
     def conv(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
         """A convolution; of the depthwise ones those with as many channels out as in."""
@@ -58,27 +50,19 @@ class Dsp:
         if layer.groups > 1 and layer.weights.shape[3] == 1:
             return _depthwise(prefix, layer, x, y)
         if layer.weights.shape[1:] == x.value.shape and not any(layer.pad):
-            dense = Dense(
-                layer.name,
-                layer.inputs,
-                layer.output,
-                weights=layer.weights.reshape(len(layer.weights), -1),
-                bias=layer.bias,
-                requant=layer.requant,
-            )
-            return _dense(prefix, dense, x, y)
+            return _dense(prefix, as_rows(layer), x, y)
         return _conv(prefix, layer, x, y)
 
 
 def _dense(prefix: str, layer: Dense, x: Operand, y: Operand) -> Emitted:
-    requant, scratch = layer.requant, 2 * filled(layer.weights.shape[1], ALIGNMENT)
+    requant, scratch = layer.requant, 2 * padded(layer.weights.shape[1])
     low, high = bounds(layer, x.value.zero)
     made = finish(requant, low[None], high[None]) if requant else None
     if requant is None or made is None:
         return _general_dense(prefix, layer, x, y, scratch)
-    sums = folded(layer.weights, layer.bias, x.value.zero)
+    sums = without_zero(layer.weights, layer.bias, x.value.zero)
     stream = _stream(layer.weights, sums, made.multiplier, DENSE_ROWS)
-    columns = filled(layer.weights.shape[1], STEP)
+    columns = padded(layer.weights.shape[1], STEP)
     fields = {
         "stream": f"{prefix}_stream",
         "group_words": f"{stream.shape[1]}u",
@@ -110,8 +94,8 @@ def _conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
     made = finish(layer.requant, low.reshape(layer.groups, -1), high.reshape(layer.groups, -1))
     if made is None:
         return _general_conv(prefix, layer, x, y)
-    weights, outs = _rows(layer), len(layer.weights)
-    sums = folded(weights, layer.bias, x.value.zero)
+    weights, outs = rows_of(layer.weights), len(layer.weights)
+    sums = without_zero(weights, layer.bias, x.value.zero)
     split = (np.split(every, layer.groups) for every in (weights, sums, made.multiplier))
     streams = [_stream(w, b, m, CONV_ROWS) for w, b, m in zip(*split, strict=True)]
     view = View.of(layer, x, y)
@@ -137,9 +121,8 @@ def _conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
 def _general_conv(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted:
     view = replace(View.of(layer, x, y), direct=False)
     defined, how = emit_requant(prefix, layer.requant)
-    rows = Dense(layer.name, layer.inputs, layer.output, _rows(layer), layer.bias, layer.requant)
-    data = _general(prefix, rows, layer.groups, x) + defined
-    scratch = view.wide_bytes + filled(view.columns, ALIGNMENT)
+    data = _general(prefix, as_rows(layer), layer.groups, x) + defined
+    scratch = view.wide_bytes + padded(view.columns)
     data += f"static const firnline_dsp_view {prefix}_view =\n    {view.fields(layer, x, y)};\n"
     call = (
         f"firnline_dsp_general_conv(&{prefix}_layer, &{prefix}_view, {how}, "
@@ -154,9 +137,9 @@ def _depthwise(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | No
     made = finish(layer.requant, low[:, None], high[:, None])
     if made is None or len(layer.weights) != channels or channels < DEPTHWISE_CHANNELS:
         return None
-    weights = _rows(layer)
+    weights = rows_of(layer.weights)
     taps = weights.shape[1]
-    stream = _channels(weights, folded(weights, layer.bias, x.value.zero), made.multiplier)
+    stream = _channels(weights, without_zero(weights, layer.bias, x.value.zero), made.multiplier)
     shapes = x.value.shape, y.value.shape, layer.weights.shape[1:3]
     fields = {
         "stream": f"{prefix}_stream",
@@ -192,7 +175,7 @@ def _channels(weights: Int8s, sums: Longs, multiplier: Longs) -> Words:
 
 def _general(prefix: str, layer: Dense, groups: int, x: Operand) -> str:
     """Constants of a layer for the general kernels."""
-    sums = folded(layer.weights, layer.bias, x.value.zero)
+    sums = without_zero(layer.weights, layer.bias, x.value.zero)
     parts = list(zip(np.split(layer.weights, groups), np.split(sums, groups), strict=True))
     stream = [
         np.concatenate([plain(bias, DENSE_ROWS), packed(weights, DENSE_ROWS)], axis=1)
@@ -201,7 +184,7 @@ def _general(prefix: str, layer: Dense, groups: int, x: Operand) -> str:
     fields = {
         "stream": f"{prefix}_stream",
         "rows": f"{len(layer.weights) // groups}u",
-        "columns": f"{filled(layer.weights.shape[1], STEP)}u",
+        "columns": f"{padded(layer.weights.shape[1], STEP)}u",
         "part": f"{min(part(weights) for weights, _ in parts)}u",
     }
     return array(f"{prefix}_stream", np.concatenate(stream)) + record(
@@ -213,10 +196,6 @@ def _stream(weights: Int8s, sums: Longs, multiplier: Longs, together: int) -> Wo
     """All that a fast kernel reads of some rows, in order: uint32 [groups of rows, words]."""
     parts = [begun(sums, together), packed(weights, together), plain(multiplier, together)]
     return np.concatenate(parts, axis=1)
-
-
-def _rows(layer: Conv) -> Int8s:
-    return layer.weights.reshape(len(layer.weights), -1)
 
 
 def _shaped(operand: Operand, rows: int, columns: int) -> Operand:

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.mcu.emit_text import braces
 from edge.mcu.kernels import Operand
 from edge.mcu.kernels.dsp_pack import MOST_SUM
+from edge.mcu.kernels.layers import Longs, one_shift
 from edge.program import Requant
 
 _WORD_BITS = 32
 _PAIR_BITS = 8  # sums of rows B come multiplied by 2 to this
-
-Longs = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,11 @@ def finish(requant: Requant, low: Longs, high: Longs) -> Finish | None:
         low: Least sum of every row, [groups, rows of one]: rows A and B in turn.
         high: Greatest sum of every row.
     """
-    if not requant.exact.all():
+    shared = one_shift(requant)
+    if shared is None:
         return None
-    shifts = np.broadcast_to(requant.shift.astype(np.int64), low.size)
-    shift = int(shifts.max())
-    multiplier = requant.multiplier.astype(np.int64) << (shift - shifts)
-    if multiplier.max() >= 2 ** (_WORD_BITS - 1):
-        return None
-    found = Finish(multiplier, shift - _WORD_BITS, requant.zero)
+    multiplier = np.broadcast_to(shared[0], low.size)
+    found = Finish(multiplier, shared[1] - _WORD_BITS, requant.zero)
     if low[:, 1::2].min(initial=0) < -MOST_SUM or high[:, 1::2].max(initial=0) >= MOST_SUM:
         return None
     factors = multiplier.reshape(low.shape)

@@ -1,13 +1,14 @@
 """Weights as Cortex-M4, M7 and M33 take them: two rows in every halfword, columns in fours.
 
 A halfword is 256 * B + A, rows A and B of one column: one SMLAD of the word as it is and one of its
-sign-extended low bytes give both rows' sums (edge/mcu/c/firnline_dsp_base.h). A word holds columns 0 and 2,
-or 1 and 3, of four: the order in which SXTB16 widens x.
+sign-extended low bytes give both rows' sums (firnline_dsp_base.h under edge/mcu/c). A word holds
+columns 0 and 2, or 1 and 3, of four: the order in which SXTB16 widens x.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.mcu.kernels import padded
 from edge.program import Int8s
 
 STEP = 8
@@ -17,11 +18,6 @@ MOST_SUM = 2**23
 """A row B must keep its sum within [-MOST_SUM, MOST_SUM - 1]: 256 times it fits in 32 bits."""
 
 Words = NDArray[np.uint32]
-
-
-def filled(count: int, multiple: int) -> int:
-    """The least multiple that is not less."""
-    return -(-count // multiple) * multiple
 
 
 def packed(weights: Int8s, together: int) -> Words:
@@ -35,7 +31,7 @@ def packed(weights: Int8s, together: int) -> Words:
         uint32 [groups of rows, words]: for every 4 columns, the columns 0 and 2 of every pair of
         rows, then the columns 1 and 3.
     """
-    rows, columns = filled(len(weights), together), filled(weights.shape[1], STEP)
+    rows, columns = padded(len(weights), together), padded(weights.shape[1], STEP)
     whole = np.zeros((rows, columns), np.int32)
     whole[: len(weights), : weights.shape[1]] = weights
     pairs = (256 * whole[1::2] + whole[0::2]).astype(np.uint16).astype(np.uint32)
@@ -56,19 +52,13 @@ def plain(values: NDArray[np.int64], together: int) -> Words:
     return _words(_groups(values, together))
 
 
-def folded(weights: Int8s, bias: NDArray[np.int32], zero: int) -> NDArray[np.int64]:
-    """The bias less the part of every sum that the input's zero point makes: int64 [rows]."""
-    sums: NDArray[np.int64] = weights.astype(np.int64).sum(axis=1)
-    return bias.astype(np.int64) - zero * sums
-
-
 def part(weights: Int8s) -> int:
     """Columns to take at a time so that no row B's sum can pass `MOST_SUM`: a multiple of `STEP`.
 
     Args:
         weights: [rows, columns], rows A and B in turn.
     """
-    columns = filled(weights.shape[1], STEP)
+    columns = padded(weights.shape[1], STEP)
     whole = np.zeros((len(weights), columns), np.int64)
     whole[:, : weights.shape[1]] = weights
     steps = whole[1::2].reshape(-1, columns // STEP, STEP)
@@ -87,7 +77,7 @@ def _farthest(most: NDArray[np.int64], size: int) -> int:
 
 
 def _groups(values: NDArray[np.int64], together: int) -> NDArray[np.int64]:
-    whole = np.zeros(filled(len(values), together), np.int64)
+    whole = np.zeros(padded(len(values), together), np.int64)
     whole[: len(values)] = values
     return whole.reshape(-1, together)
 

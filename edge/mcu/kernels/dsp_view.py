@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from edge.mcu.emit_shape import window
 from edge.mcu.emit_text import braces
-from edge.mcu.kernels import ALIGNMENT, Operand
-from edge.mcu.kernels.dsp_pack import STEP, filled
+from edge.mcu.kernels import Operand, padded
+from edge.mcu.kernels.dsp_pack import STEP
 from edge.program import Conv
 
 
@@ -35,7 +35,7 @@ class View:
         _, high, wide, depth = layer.weights.shape
         _, width, channels = x.value.shape
         out_height, out_width, _ = y.value.shape
-        columns, in_bytes = filled(high * wide * depth, STEP), filled(x.value.size, ALIGNMENT)
+        columns, in_bytes = padded(high * wide * depth, STEP), padded(x.value.size)
         joined = layer.groups == 1 and (wide == 1 or layer.dilation[1] == 1)
         stacked = high == 1 or (wide == width and layer.dilation[0] == 1)
         top, left = (out_height - 1) * layer.stride[0], (out_width - 1) * layer.stride[1]
@@ -53,12 +53,12 @@ class View:
     @property
     def wide_bytes(self) -> int:
         """Of one window as int16."""
-        return 2 * filled(self.columns, ALIGNMENT)
+        return 2 * padded(self.columns)
 
     @property
     def gathered_bytes(self) -> int:
         """Of one window as int8, where some are gathered."""
-        return 0 if self.inside else filled(self.columns, ALIGNMENT)
+        return 0 if self.inside else padded(self.columns)
 
     def fields(self, layer: Conv, x: Operand, y: Operand) -> str:
         """Initialiser of a `firnline_dsp_view`."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge.mcu.emit_shape import leading
 from edge.mcu.emit_text import array
-from edge.mcu.kernels import Emitted, Operand, mve_depthwise
+from edge.mcu.kernels import Emitted, Operand, mve_depthwise, padded
+from edge.mcu.kernels.layers import Longs, by_places, rows_of, without_zero
 from edge.mcu.kernels.mve_code import SUMS, Shape, kernel
 from edge.mcu.kernels.mve_layout import (
     CHUNK,
@@ -20,8 +21,6 @@ from edge.mcu.kernels.mve_layout import (
     Sizes,
     columns,
     described,
-    rounded,
-    without_zero,
 )
 from edge.program import Conv, Dense, Int8s, Int32s
 
@@ -41,16 +40,8 @@ class _Mve:
             return _dense(prefix, layer.weights, layer.bias, out, x, y)
         if layer.requant is None:
             return None
-        window = Conv(
-            layer.name,
-            layer.inputs,
-            layer.output,
-            weights=layer.weights[:, None, None, :],
-            bias=layer.bias,
-            requant=layer.requant,
-        )
         sizes = (1, rows, channels), (1, rows, len(layer.weights))
-        return _conv(prefix, window, *sizes, x, y)
+        return _conv(prefix, by_places(layer, layer.requant), *sizes, x, y)
 
     def conv(self, prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
         """A convolution of one group, or of one for every channel."""
@@ -62,8 +53,7 @@ class _Mve:
         layer, image, made = _as_series(layer, image, made)
         whole = layer.weights.shape[1:3] == image[:2] and not any(layer.pad)
         if made[:2] == (1, 1) and whole and _in_line(layer):
-            weights = layer.weights.reshape(len(layer.weights), -1)
-            return _dense(prefix, weights, layer.bias, Output(layer.requant), x, y)
+            return _dense(prefix, rows_of(layer.weights), layer.bias, Output(layer.requant), x, y)
         return _conv(prefix, layer, image, made, x, y)
 
 
@@ -95,7 +85,7 @@ def _conv(
     channels = len(layer.weights)
     if channels > _MOST_CHANNELS:
         return None
-    weights, out = layer.weights.reshape(channels, -1), Output(layer.requant)
+    weights, out = rows_of(layer.weights), Output(layer.requant)
     shape = _shape(weights, 2, out.finish)
     bias = without_zero(weights, layer.bias, x.value.zero)
     data = kernel(shape) + array(f"{prefix}_stream", _stream(shape, weights, bias, out))
@@ -104,7 +94,7 @@ def _conv(
     arguments = f"&{prefix}_layer, {shape.name}, {x.expression}, {y.expression}, scratch"
     call = f"firnline_mve_conv({arguments});\n"
     call += out.clip(y.expression, made[0] * made[1] * channels)
-    return Emitted(data, call, HEADERS, 2 * rounded(weights.shape[1]))
+    return Emitted(data, call, HEADERS, 2 * padded(weights.shape[1], CHUNK))
 
 
 def _in_line(layer: Conv) -> bool:
@@ -145,13 +135,13 @@ def _shape(weights: Int8s, places: int, finish: Finish) -> Shape:
     return Shape(rows, places, -(-columns // CHUNK), masked, finish)
 
 
-def _stream(shape: Shape, weights: Int8s, bias: Int32s, out: Output) -> NDArray[np.uint32]:
+def _stream(shape: Shape, weights: Int8s, bias: Longs, out: Output) -> NDArray[np.uint32]:
     """Words in the order in which the code reads them."""
     channels, columns = weights.shape
     blocks = -(-channels // shape.rows)
     more = blocks * shape.rows - channels
-    padded = np.pad(weights, ((0, more), (0, shape.chunks * CHUNK - columns)))
-    by_chunk = padded.reshape(blocks, shape.rows, shape.chunks, CHUNK).swapaxes(1, 2)
+    filled = np.pad(weights, ((0, more), (0, shape.chunks * CHUNK - columns)))
+    by_chunk = filled.reshape(blocks, shape.rows, shape.chunks, CHUNK).swapaxes(1, 2)
     words = np.ascontiguousarray(by_chunk).reshape(blocks, -1).view(np.int32)
     first = np.pad(bias, (0, more)).reshape(blocks, shape.rows).repeat(shape.places, axis=1)
     factors = [

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.mcu.emit_text import array
-from edge.mcu.kernels import Emitted, Operand
+from edge.mcu.kernels import Emitted, Operand, padded
+from edge.mcu.kernels.layers import without_zero
 from edge.mcu.kernels.mve_layout import (
     CHUNK,
     Finish,
@@ -21,8 +22,6 @@ from edge.mcu.kernels.mve_layout import (
     columns,
     described,
     reach,
-    rounded,
-    without_zero,
 )
 from edge.program import Conv, Int32s
 
@@ -51,19 +50,21 @@ def emit(prefix: str, layer: Conv, x: Operand, y: Operand) -> Emitted | None:
     sizes = (image[0], image[1], image[2]), (made[0], made[1], made[2])
     out, code = Output(layer.requant), _Code(height, width, Output(layer.requant).finish)
     down, across = reach(layer)
-    read = ((down - 1) * image[1] + across - 1) * channels + rounded(channels)
-    bias = without_zero(layer.weights, layer.bias, x.value.zero)
+    read = ((down - 1) * image[1] + across - 1) * channels + padded(channels, CHUNK)
+    bias = without_zero(layer.weights, layer.bias, x.value.zero).astype(np.int32)
     data = code.function() + array(f"{prefix}_stream", _stream(layer, bias, out))
     data += described(prefix, layer, *sizes, columns(layer, *sizes, read), x.value.zero)
     arguments = f"&{prefix}_layer, {code.name}, {x.expression}, {y.expression}, scratch"
     call = f"firnline_mve_depthwise({arguments});\n" + out.clip(y.expression, y.value.size)
-    return Emitted(data, call, ("firnline_mve_depthwise.h",), rounded(height * width * channels) + CHUNK)
+    return Emitted(
+        data, call, ("firnline_mve_depthwise.h",), padded(height * width * channels, CHUNK) + CHUNK
+    )
 
 
 def _stream(layer: Conv, bias: Int32s, out: Output) -> NDArray[np.uint32]:
     """By 16 channels: biases, weights tap by tap, multipliers."""
     channels = len(layer.weights)
-    more = rounded(channels) - channels
+    more = padded(channels, CHUNK) - channels
     blocks = (channels + more) // CHUNK
     taps = np.pad(layer.weights.reshape(channels, -1).T, ((0, 0), (0, more)))
     by_block = np.ascontiguousarray(taps.reshape(-1, blocks, CHUNK).swapaxes(0, 1))

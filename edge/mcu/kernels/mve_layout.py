@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edge.mcu.emit_shape import window
 from edge.mcu.emit_text import record
-from edge.mcu.kernels import ALIGNMENT
-from edge.program import Conv, Floats, Int8s, Int32s, Requant
+from edge.mcu.kernels import padded
+from edge.program import Conv, Floats, Int32s, Requant
 
 CHUNK = 16
 """Bytes of a vector."""
@@ -75,19 +75,6 @@ def _each(values: NDArray[np.generic], channels: int) -> Int32s:
     return np.broadcast_to(values.astype(np.int32), channels)
 
 
-def without_zero(weights: Int8s, bias: Int32s, zero: int) -> Int32s:
-    """Biases with the zero point of the input taken out: sums are of what is stored."""
-    taken = zero * weights.reshape(len(weights), -1).astype(np.int64).sum(axis=1)
-    # Sums wrap, and are right again at the end.
-    folded: Int32s = (bias.astype(np.int64) - taken).astype(np.int32)
-    return folded
-
-
-def rounded(size: int) -> int:
-    """Up to whole vectors."""
-    return -(-size // CHUNK) * CHUNK
-
-
 def reach(layer: Conv) -> tuple[int, int]:
     """Rows and columns of the image from a window's first tap to its last."""
     _, height, width, _ = layer.weights.shape
@@ -108,7 +95,7 @@ def columns(layer: Conv, image: Sizes, made: Sizes, read: int) -> tuple[int, int
         read: Bytes read from a window's first to the last, those past its end among them.
     """
     height, width, channels = image
-    readable = -(-height * width * channels // ALIGNMENT) * ALIGNMENT
+    readable = padded(height * width * channels)
     down, across = reach(layer)
     row = min((made[0] - 1) * layer.stride[0] - layer.pad[0], height - down)
     last = min(width - across, (readable - read) // channels - row * width)
@@ -141,7 +128,7 @@ def described(
         "stream": f"{prefix}_stream",
         "window": window(image, made, kernel, layer.stride, layer.dilation, layer.pad),
         "outputs": str(made[2]),
-        "bytes": str(rounded(kernel[0] * kernel[1] * image[2])),
+        "bytes": str(padded(kernel[0] * kernel[1] * image[2], CHUNK)),
         "direct_from": str(direct[0]),
         "direct_to": str(direct[1]),
         "fill": str(fill),
@@ -161,10 +148,10 @@ def assembly(name: str, comment: str, parameters: Sequence[str], lines: Iterable
         lines: Instructions and labels.
     """
     text = "\n".join(f'        "{line}\\n"' for line in lines)
-    declared = ",\n    ".join(f"{parameter} FIRNLINE_MVE_UNUSED" for parameter in parameters)
+    declared = ",\n    ".join(f"{parameter} FIRNLINE_UNUSED" for parameter in parameters)
     guard = name.upper()
     return (
         f"#ifndef {guard}\n#define {guard}\n/* {comment} */\n"
-        f"FIRNLINE_MVE_NAKED static void {name}(\n    {declared})\n"
+        f"FIRNLINE_NAKED void {name}(\n    {declared})\n"
         f"{{\n    __asm__ volatile(\n{text}\n    );\n}}\n#endif\n"
     )

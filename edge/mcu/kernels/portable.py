@@ -6,8 +6,8 @@ from edge.mcu.emit_requant import emit as emit_requant
 from edge.mcu.emit_shape import leading, window
 from edge.mcu.emit_text import array, record
 from edge.mcu.kernels import Emitted, Operand
+from edge.mcu.kernels.layers import without_zero
 from edge.program import Conv, Dense
-from edge.program.values import Int32s
 
 
 class Portable:
@@ -16,8 +16,9 @@ class Portable:
     def dense(self, prefix: str, layer: Dense, x: Operand, y: Operand) -> Emitted:
         """A dense layer to int8, or to float where it has no requantisation."""
         rows, columns = leading(x.value.shape)
+        bias = without_zero(layer.weights, layer.bias, x.value.zero)
         data = array(f"{prefix}_weights", layer.weights)
-        data += array(f"{prefix}_bias", folded_bias(layer, x.value.zero))
+        data += array(f"{prefix}_bias", bias.astype(np.int32))
         fields = {
             "weights": f"{prefix}_weights",
             "bias": f"{prefix}_bias",
@@ -62,13 +63,7 @@ class Portable:
         data = array(f"{prefix}_weights", weights) + array(f"{prefix}_bias", layer.bias)
         data += record(f"firnline_{kind}", f"{prefix}_layer", fields) + defined
         call = f"firnline_{kind}_int8(&{prefix}_layer, {how}, {x.expression}, {y.expression});"
-        return Emitted(data, call, (f"portable_{kind}.h",))
-
-
-def folded_bias(layer: Dense, zero: int) -> Int32s:
-    """The bias less the part of every sum that the input's zero point makes: int32 [N]."""
-    sums = layer.weights.astype(np.int64).sum(1)
-    return np.asarray(layer.bias.astype(np.int64) - zero * sums, np.int32)
+        return Emitted(data, call, (f"firnline_portable_{kind}.h",))
 
 
 KERNELS = Portable()

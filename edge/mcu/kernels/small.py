@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edge.mcu.emit_requant import emit as emit_requant
 from edge.mcu.emit_shape import leading, window
 from edge.mcu.emit_text import array, record
-from edge.mcu.kernels import ALIGNMENT, Emitted, Operand
+from edge.mcu.kernels import Emitted, Operand, padded
+from edge.mcu.kernels.layers import Longs, one_shift, rows_of, without_zero
 from edge.program import Conv, Dense, Int32s, Requant
 
 BLOCK = 8
@@ -78,39 +79,34 @@ class Small:
         if found is None:
             return None
         multiplier, _ = found
-        taps = layer.weights.reshape(len(layer.weights), -1)
-        bias = layer.bias.astype(np.int64) - x.value.zero * taps.astype(np.int64).sum(1)
+        taps = rows_of(layer.weights)
+        bias = without_zero(taps, layer.bias, x.value.zero)
         fields = {"weights": f"{prefix}_weights", "finish": f"{prefix}_finish"}
         fields |= _uniform_fields(layer.requant)
         fields |= {"zero": str(x.value.zero), "window": _window(layer, x, y)}
         data = array(f"{prefix}_weights", taps.T)
         data += array(f"{prefix}_finish", _finish(bias, multiplier))
         data += record("firnline_small_depthwise", f"{prefix}_layer", fields)
-        pointers = _padded(_POINTER_BYTES * taps.shape[1])
+        pointers = padded(_POINTER_BYTES * taps.shape[1])
         working = f"(const int8_t **)scratch, &((int8_t *)scratch)[{pointers}]"
         places = f"{x.expression}, {y.expression}, {working}"
         call = f"firnline_small_depthwise_int8(&{prefix}_layer, {places});"
-        size = pointers + _padded(len(taps))
+        size = pointers + padded(len(taps))
         return Emitted(data, call, (self.header, "firnline_small_depthwise.h"), size)
 
 
 def uniform(requant: Requant) -> tuple[NDArray[np.int32], int] | None:
     """Multipliers with one shift for all channels that give what the requantisation gives.
 
-    A multiplier times 2**n with a shift longer by n is the same function.
-
     Args:
         requant: How accumulators become int8.
 
     Returns:
-        int32 [channels] or [1] and the shift; None when a channel is not exact, when a multiplier
-        would not fit, or when the shift leaves no room for the zero point.
+        int32 [channels] or [1] and the shift; None when there is no such shift, or when it leaves
+        no room for the zero point.
     """
-    shift = int(requant.shift.max())
-    lifted = requant.multiplier.astype(np.int64) << (shift - requant.shift.astype(np.int64))
-    if not requant.exact.all() or shift not in _SHIFTS or lifted.max() >= 2**31:
-        return None
-    return lifted.astype(np.int32), shift
+    found = one_shift(requant)
+    return (found[0].astype(np.int32), found[1]) if found and found[1] in _SHIFTS else None
 
 
 def part(moved: NDArray[np.uint8]) -> int:
@@ -131,7 +127,7 @@ def part(moved: NDArray[np.uint8]) -> int:
 
 def moved_weights(layer: Dense | Conv) -> NDArray[np.uint8]:
     """128 + weights, as uint8 [channels, columns], with a column of 0 where their number is odd."""
-    flat = layer.weights.reshape(len(layer.weights), -1).astype(np.int16) + 128
+    flat = rows_of(layer.weights).astype(np.int16) + 128
     return np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).astype(np.uint8)
 
 
@@ -148,7 +144,7 @@ def in_place(layer: Dense | Conv) -> int:
     Sums begin at 2**23 and hold weights times inputs of 0 to 255; they must end within 24 bits, and
     128 times the sum of all inputs within 32.
     """
-    weights = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
+    weights = rows_of(layer.weights).astype(np.int64)
     above, below = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
     most = int(np.maximum(above, below).max())
     within = 255 * most < MIDDLE and 128 * 255 * weights.shape[1] < 2**31
@@ -160,14 +156,13 @@ def in_place(layer: Dense | Conv) -> int:
 def _layer(prefix: str, layer: Dense | Conv, zero: int) -> str:
     """The `firnline_small` called `<prefix>_layer`, and its arrays."""
     moved = moved_weights(layer)
-    sums = layer.weights.reshape(len(layer.weights), -1).astype(np.int64).sum(1)
-    bias = layer.bias.astype(np.int64) - (128 + zero) * sums - MIDDLE
+    bias = without_zero(layer.weights, layer.bias, 128 + zero) - MIDDLE
     found = None if layer.requant is None else uniform(layer.requant)
     multiplier = np.zeros(1, np.int32) if found is None else found[0]
     fields = {"weights": f"{prefix}_weights", "finish": f"{prefix}_finish"}
     if layer.requant is not None:
         fields |= _uniform_fields(layer.requant)
-    fields["channels"] = f"{len(sums)}u"
+    fields["channels"] = f"{len(bias)}u"
     fields["in_place"] = f"{in_place(layer)}u"
     fields["columns"] = f"{moved.shape[1]}u"
     fields["part"] = f"{part(moved)}u"
@@ -190,7 +185,7 @@ def _uniform_fields(requant: Requant) -> dict[str, str]:
     }
 
 
-def _finish(bias: NDArray[np.int64], multiplier: Int32s) -> Int32s:
+def _finish(bias: Longs, multiplier: Int32s) -> Int32s:
     """Bias and multiplier of every channel, [channels, 2]; the kernels add modulo 2**32."""
     wrapped = bias.astype(np.uint32).view(np.int32)
     return np.stack([wrapped, np.broadcast_to(multiplier, len(bias))], axis=1)
@@ -202,8 +197,4 @@ def _window(layer: Conv, x: Operand, y: Operand) -> str:
 
 
 def _scratch(layer: Dense | Conv) -> int:
-    return _padded(layer.weights[0].size)
-
-
-def _padded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return padded(layer.weights[0].size)

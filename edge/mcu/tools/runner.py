@@ -26,11 +26,12 @@ def run(
             silicon needs it, and to the model's own RAM. QEMU checks alignment in every row.
 
     Raises:
-        DeliveryError: E41 when rows have another size, E42 when QEMU is needed and not installed,
-            E45 when the code faults, does not end, or writes where it must not, E46 when
-            instructions cannot be counted.
+        DeliveryError: E41 when there are no rows or they have another size, E42 when QEMU is
+            needed and not installed, E44 when unicorn does not model the core, E45 when the code
+            faults, does not end, or writes where it must not, E46 when instructions cannot be
+            counted.
     """
-    if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != image.in_bytes:
+    if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != image.in_bytes or not len(rows):
         raise DeliveryError(
             "E41",
             found=f"rows of {rows.dtype} {list(rows.shape)}",

@@ -43,6 +43,17 @@ def external_branch():
     return model([choice, helper.make_node("MatMul", ["x", "w"], ["y"])])
 
 
+def external_function():
+    """A function is no part of the graph, and its constants are read as the graph's are."""
+    loaded = onnx.load_from_string(model([helper.make_node("Own", ["x"], ["y"], domain="own")]))
+    constant = helper.make_node("Constant", [], ["w"], value=outside("w", "weights.bin"))
+    nodes = [constant, helper.make_node("MatMul", ["a", "w"], ["b"])]
+    opsets = [helper.make_opsetid("", 17)]
+    loaded.functions.append(helper.make_function("own", "Own", ["a"], ["b"], nodes, opsets))
+    loaded.opset_import.append(helper.make_opsetid("own", 1))
+    return loaded.SerializeToString()
+
+
 def two_inputs():
     inputs = (("x", TensorProto.FLOAT), ("second", TensorProto.FLOAT))
     return model([helper.make_node("Add", ["x", "second"], ["y"])], inputs=inputs)
@@ -66,6 +77,7 @@ def disconnected():
         (external_weights, "weights lie in other files: w"),
         (external_constant, "weights lie in other files: w"),
         (external_branch, "weights lie in other files: z"),
+        (external_function, "weights lie in other files: w"),
         (two_inputs, r"2 inputs \(x, second\)"),
         (integers, "not one of float32"),
         (disconnected, "not a readable ONNX model"),
@@ -105,6 +117,7 @@ def claimed(path):
         (lambda path: np.save(path, np.array([{"a": 1}])), "not readable as .npy"),
         (lambda path: path.write_bytes(b"no array"), "not readable as .npy"),
         (lambda path: path.write_bytes(b""), "not readable as .npy"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 no archive"), "not readable as .npy"),
         (claimed, "not readable as .npy"),
         (lambda path: path.mkdir(), "not readable as .npy"),
         (lambda path: np.save(path, np.full((3, 6), "a")), "no array of numbers"),
@@ -122,6 +135,19 @@ def test_broken_rows_are_refused(tmp_path, save, told):
     save(path)
     with pytest.raises(ContractError, match=rf"\[E9\].*rows\.npy: .*{told}"):
         read_rows(path, dense())
+
+
+def test_rows_of_no_value_are_refused(tmp_path):
+    net = helper.make_node("Relu", ["x"], ["y"])
+    shape = ["rows", "any"]
+    given, made = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph([net], "net", [given], [made])
+    np.save(tmp_path / "rows.npy", np.zeros((5, 0), np.float32))
+    with pytest.raises(ContractError, match="at least one row"):
+        read_rows(tmp_path / "rows.npy", helper.make_model(graph, opset_imports=opsets).SerializeToString())
 
 
 def test_rows_of_any_number_type_are_taken(tmp_path):

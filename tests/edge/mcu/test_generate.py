@@ -125,7 +125,9 @@ def test_names_from_a_graph_cannot_break_the_c(computed):
     y = b.dense(x, 3, name="int")
     program = b.program(y, b.dense(y, 2, name="INT"))
     hostile = replace(program.operations[0], name="*/ }\n#error ??/")
-    program = replace(program, operations=(hostile, program.operations[1]))
+    # Characters that only together with what stands for them end a comment.
+    sly = replace(program.operations[1], name="*\\ }\n#error ???/")
+    program = replace(program, operations=(hostile, sly))
     inputs = rows(program, 4)
     versions = {"models": 'a"b\n??=\\', "classes": "int,Int", "threshold": "0.25"}
 
@@ -145,11 +147,31 @@ def test_versions_are_constants():
     assert "#define DENSE_THRESHOLD 0.100000001f" in text
 
 
-@pytest.mark.parametrize("versions", [{"classes": "one"}, {"threshold": "high"}])
+@pytest.mark.parametrize(
+    "versions",
+    [{"classes": "one"}, {"threshold": "high"}, {"threshold": "nan"}, {"threshold": "1e39"}],
+)
 def test_a_version_that_is_none(versions):
     with pytest.raises(HandshakeError) as caught:
         generate(dense(), "portable", versions)
     assert caught.value.code == "E36"
+
+
+@pytest.mark.parametrize("name", ["small", "mve", "base", "m3_dot8"])
+def test_no_name_of_a_model_is_one_of_the_kernels(name):
+    program = replace(dense(), name=name)
+    files = generate(program, "m3").files
+
+    assert f"#define {name.upper()}_ARENA_BYTES" in files[f"{name}.h"]
+    kernels = "".join(text for file, text in files.items() if file.startswith("firnline_"))
+    assert f"#ifndef {name.upper()}_H\n" not in kernels
+
+
+@pytest.mark.parametrize("name", ["stdint", "Math", "entry", "test", "firnline", "firnline_mve"])
+def test_a_name_that_is_taken(name):
+    with pytest.raises(HandshakeError, match=f"model_{name}") as caught:
+        generate(replace(dense(), name=name), "portable")
+    assert caught.value.code == "E34"
 
 
 def test_refusals():

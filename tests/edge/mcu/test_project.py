@@ -107,6 +107,22 @@ def test_a_version_arduino_does_not_take():
     assert caught.value.code == "E36"
 
 
+def test_all_of_a_project_is_written_or_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write({"a": "text", "b": None}, tmp_path / "part")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_alignment_of_the_user_s_own_is_taken(delivered, tmp_path):
+    write(delivered, tmp_path / "bridges")
+    source = tmp_path / "own.c"
+    source.write_text(
+        "#undef __GNUC__\n#undef __clang__\n#define BRIDGES_ALIGNED _Alignas(16)\n"
+        '#include "bridges.h"\nint of(void) { return (int)_Alignof(bridges_context); }\n'
+    )
+    compiler("-ffreestanding", "-c", "-o", tmp_path / "o", f"-I{tmp_path / 'bridges/src'}", source)
+
+
 def test_nothing_is_overwritten(delivered, tmp_path):
     (tmp_path / "bridges").mkdir()
     with pytest.raises(DeliveryError) as caught:

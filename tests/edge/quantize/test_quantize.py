@@ -225,4 +225,5 @@ def test_seven_bits_do_not_saturate_on_any_processor():
     how = Quantize(ranges="clip", float_outputs=True, reduce_range=True)
     made = quantize(graph.bytes(), rows, how).model
     assert all(np.abs(stored).max() == 63 for (stored, *_), _ in layers_of(made))
-    assert np.abs(run(made, rows)[:, 0] - width * rows[:, 0]).max() < width / 255
+    # Half a step of the input for every column, and what the weights moved by.
+    assert np.abs(run(made, rows)[:, 0] - width * rows[:, 0]).max() < 1.1 * width / 255

@@ -63,6 +63,12 @@ def test_a_profile_under_another_name_is_refused(project):
         load("board", project)
 
 
+def test_a_profile_that_is_no_text_is_refused(project):
+    (project / "targets" / "board.toml").write_bytes(OWN.encode("utf-16"))
+    with pytest.raises(DeliveryError, match=r"E81.*board\.toml: not readable as UTF-8"):
+        load("board", project)
+
+
 @pytest.mark.parametrize("name", ["mcu-z80", "nowhere.toml", "../mcu-cortex-m4", "", "targets/x"])
 def test_an_unknown_target_is_refused_with_those_that_are_known(project, name):
     with pytest.raises(DeliveryError, match=r"E80.*known here: .*mcu-cortex-m4.*pump-board"):

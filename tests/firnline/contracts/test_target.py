@@ -49,6 +49,12 @@ def test_a_whole_profile_has_its_defaults():
         (NPU, "npu.system_config: Field required; npu.memory_mode: Field required"),
         (NPU.replace("ethos-u55-128", "ethos-n78"), "npu.accelerator"),
         (MCU + "[energy]\nmicrojoules = 0.0\ncycles = 1\nsource = 'a'\n", "energy.microjoules"),
+        (MCU + "[energy]\nmicrojoules = inf\ncycles = 1\nsource = 'a'\n", "energy.microjoules"),
+        (MCU + "[budget]\nmax_cycles = 1\n", "nothing measures max_cycles of kind 'mcu'"),
+        (
+            CPU + '[cpu]\nmachine = "x86_64"\n[budget]\nmax_ram = 1\nmax_flash = 1\n',
+            "nothing measures max_ram of kind 'cpu'",
+        ),
     ],
 )
 def test_a_wrong_profile_is_refused_field_by_field(text, told):
@@ -62,9 +68,10 @@ FIGURES = {"flash_bytes": 300_000, "ram_bytes": 40_000, "instructions": 900, "cy
 
 def test_what_passes_the_chip_or_its_budget_is_told_in_words():
     limits = (
+        'system_config = "a"\nmemory_mode = "b"\n[memory]\nflash_kib = 256\nram_kib = 32\n'
         "[budget]\nmax_flash = 200000\nmax_ram = 40000\nmax_instructions = 899\nmax_cycles = 69"
     )
-    profile = parse(MCU + limits, "pump-board.toml")
+    profile = parse(NPU + limits, "npu.toml")
     assert over_budget(profile, FIGURES) == [
         "flash bytes 300,000 of 200,000 (max_flash)",
         "instructions 900 of 899 (max_instructions)",
@@ -75,7 +82,7 @@ def test_what_passes_the_chip_or_its_budget_is_told_in_words():
 
 
 def test_what_fits_or_is_unknown_is_not_over():
-    profile = parse(MCU + "[budget]\nmax_flash = 262144\nmax_cycles = 1\n", "pump-board.toml")
+    profile = parse(MCU + "[budget]\nmax_flash = 262144\n", "pump-board.toml")
     fits = {"flash_bytes": 262_144, "ram_bytes": 32_768, "instructions": None, "cycles": None}
     assert over_budget(profile, fits) == []
     assert over_budget(profile, {}) == []

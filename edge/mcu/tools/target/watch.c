@@ -70,7 +70,7 @@ API void watch_block(void *machine, uint64_t address, uint32_t size, void *user)
     const uint64_t offset = address - w->code_from;
     w->block_from = address;
     w->block_size = size;
-    if (offset + size > w->code_size) {
+    if ((address < w->code_from) || (offset + size > w->code_size)) {
         w->problem = FOREIGN;
         w->problem_place = address;
         w->problem_address = address;

@@ -174,6 +174,14 @@ def test_gcc_builds_too(tmp_path):
         assert image.toolchain.startswith("arm-none-eabi-gcc ")
 
 
+def test_sizes_are_known_when_optimised_for_size(tmp_path):
+    files = {"-model.c": MODEL, "parts/marks.h": MARKS}  # a name that is no option
+    for name in ("cortex-m3", "rv32imc"):
+        image = build(CORES[name], files, tmp_path / name, optimise="-Os")
+
+        assert (image.in_bytes, image.out_bytes) == (COUNT, 12)
+
+
 def test_one_source_gives_one_image(tmp_path):
     one, other = (build(CORES["cortex-m4"], FILES, tmp_path / name) for name in "ab")
 
@@ -241,6 +249,8 @@ def test_what_cannot_be_built_or_run_is_told(tmp_path):
     image = build(m4, body("y[0] = x[0];"), tmp_path)
     with pytest.raises(DeliveryError, match=r"E41.*uint8 \[rows, 33\]"):
         run(image, ROWS[:, 1:])
+    with pytest.raises(DeliveryError, match=r"E41.*\[0, 33\]"):
+        run(image, ROWS[:0])
     with pytest.raises(DeliveryError, match=r"E44.*cortex-m55"):
         run(build(CORES["cortex-m55"], body("y[0] = x[0];"), tmp_path), ROWS, "unicorn")
     image.path.write_bytes(image.path.read_bytes()[:9000])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge import reference
 from edge.decide import FAULT, FLAGGED, SCORE, with_decision
 from edge.lower import lower
-from edge.mcu.emit_text import KEYWORDS
+from edge.mcu.emit_text import program_name
 from edge.parity_run import score as run_onnx
 from edge.program import Program, Quantize
 from firnline.contracts.quantize import Parity
@@ -130,9 +130,9 @@ def decided(models: tuple[bytes, bytes], rule: DecisionRule) -> tuple[bytes, byt
 
 
 def identifier(name: str) -> str:
-    """A C identifier of a name: lower case, everything else an underscore, and no word of C."""
+    """A C identifier of a name: lower case, everything else an underscore, no word of C's."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return plain if plain[:1].isalpha() and plain not in KEYWORDS else f"model_{plain}"
+    return program_name(plain if plain[:1].isalpha() else f"model_{plain}")
 
 
 def input_name(model: bytes) -> str:

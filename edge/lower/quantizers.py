@@ -75,6 +75,8 @@ def grid_of(context: Context, node: Node) -> Grid:
         unquantised(where, "a scale or zero point that is computed")
     if scale.size != 1 or (zero is not None and zero.size != 1):
         unquantised(where, f"an activation with {scale.size} scales")
+    if not 0 < scale.reshape(-1)[0] < np.inf:
+        unquantised(where, f"a scale of {scale.reshape(-1)[0]}")
     kind = np.dtype(np.uint8) if zero is None else zero.dtype
     if kind not in (np.dtype(np.int8), np.dtype(np.uint8)):
         unquantised(where, f"{kind} activations")
@@ -88,6 +90,8 @@ def _weights(context: Context, node: Node, array: NDArray[Any]) -> Weights:
     scale, zero = context.constant(node, 1), context.constant(node, 2)
     if scale is None or (node.input(2) and zero is None):
         unquantised(where, "a scale or zero point that is computed")
+    if not ((scale >= 0) & (scale < np.inf)).all():
+        unquantised(where, "a scale that is negative or not finite")
     if array.dtype not in (np.dtype(np.int8), np.dtype(np.int32)):
         unquantised(where, f"{array.dtype} weights")
     if zero is not None and zero.size > 1 and zero.any():

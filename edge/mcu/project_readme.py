@@ -62,7 +62,7 @@ the model was made of, is a constant in `{name}.h`.
 |---|---|
 | CMake | `add_subdirectory({name})`, `target_link_libraries(app {name})` |
 | Arduino | put this folder among the libraries; File > Examples > {name} |
-| Zephyr | add this folder to `ZEPHYR_EXTRA_MODULES`; `CONFIG_{upper}=y` |
+| Zephyr | add this folder to `ZEPHYR_EXTRA_MODULES`; `CONFIG_FIRNLINE_{upper}=y` |
 | IDE | add `src/{name}.c` to the sources and `src` to the include path |
 
 Compile with optimisation, as C99 or later, with `-ffp-contract=off` and without `-ffast-math`. On

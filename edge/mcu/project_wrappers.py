@@ -105,7 +105,7 @@ build:
   kconfig: zephyr/Kconfig
 """
     build = f"""\
-if(CONFIG_{upper})
+if(CONFIG_FIRNLINE_{upper})
   zephyr_include_directories(../src)
   zephyr_library_named({name})
   zephyr_library_sources(../src/{name}.c)
@@ -114,7 +114,7 @@ if(CONFIG_{upper})
 endif()
 """
     kconfig = f"""\
-config {upper}
+config FIRNLINE_{upper}
 \tbool "The model {name}"
 \thelp
 \t  A model as C99, without allocation and without other libraries.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from edge.quantize.graph import Constant, Net, Shape, floats, node_like
+from edge.quantize.graph import Constant, Net, Shape, floats, node_like, unused
 from edge.quantize.grids import Grid
 from edge.quantize.linear import is_layer
 from edge.quantize.plan import Plan
@@ -43,7 +43,14 @@ def real(plan: Plan, value: str) -> str:
     """Name of an int8 value as its DQ gives it: an output of the graph has its own."""
     maker = plan.net.makers().get(value)
     made = maker is not None and maker.name in plan.integer
-    return value if made and value in plan.net.outputs else f"{value}/real"
+    if made and value in plan.net.outputs:
+        return value
+    return unused(f"{value}/real", _values(plan.net))
+
+
+def _values(net: Net) -> set[str]:
+    """Names of all values and constants, which none of what is written may have."""
+    return {net.input, *net.constants, *net.makers()}
 
 
 class _Writer:
@@ -52,6 +59,9 @@ class _Writer:
         self._made = {
             name for node in plan.net.nodes if node.name in plan.integer for name in node.output
         }
+        self._taken = _values(plan.net)
+        self._names = {node.name for node in plan.net.nodes}
+        self._stored_names: set[str] = set()
         self._nodes: list[Any] = []
         self._constants: dict[str, Constant] = dict(plan.net.constants)
         self._shapes: dict[str, Shape] = dict(plan.net.shapes)
@@ -68,8 +78,8 @@ class _Writer:
     def layer(self, node: Any, packed: Packed) -> None:
         """A layer whose weights and bias come out of DQ nodes."""
         names = [self._read(node.input[0])]
-        names.append(self._stored(node.input[1], packed.weights, packed.scales))
-        names.append(self._stored(node.input[2], packed.bias, packed.bias_scales))
+        names.append(self._stored(node, 1, packed.weights, packed.scales))
+        names.append(self._stored(node, 2, packed.bias, packed.bias_scales))
         self._node(node, names)
 
     def float_layer(self, node: Any) -> None:
@@ -78,37 +88,49 @@ class _Writer:
         The same but for the sign of a zero. ONNX Runtime would quantise the weights of a float
         layer between DQ and Q by itself, with one scale for all of them; with Neg it does not.
         """
-        names = [f"{name}/negated" for name in node.input[1:]]
+        names = [self._value(name, "negated") for name in node.input[1:]]
         for name, given in zip(names, node.input[1:], strict=True):
             self._constants[name] = -floats(self._plan.net.constants[given])
-        turned = f"{node.output[0]}/negated"
+        turned = self._value(node.output[0], "negated")
         self._shapes[turned] = self._shapes[node.output[0]]
         read = [self._read(node.input[0]), *names]
         self._nodes.append(node_like(node, input=read, output=[turned]))
-        negate = helper.make_node("Neg", [turned], node.output, name=f"{node.name}/negate")
+        name = self._name(node.name, "negate")
+        negate = helper.make_node("Neg", [turned], node.output, name=name)
         self._node(negate, [turned])
 
-    def _stored(self, name: str, value: Constant, scales: NDArray[np.float32]) -> str:
+    def _value(self, name: str, part: str) -> str:
+        return unused(f"{name}/{part}", self._taken)
+
+    def _name(self, name: str, part: str) -> str:
+        return unused(f"{name}/{part}", self._names)
+
+    def _stored(self, node: Any, place: int, value: Constant, scales: NDArray[np.float32]) -> str:
         """A constant of integers with zero point 0, by channel where it has several scales."""
+        name = node.input[place]
+        if name in self._stored_names:
+            # Two layers may share what they hold in float; their integers are their own.
+            name = f"{node.name}/{name}"
+        self._stored_names.add(name)
         by_channel = len(scales) > 1
         shape = scales.shape if by_channel else ()
         parts: dict[str, Constant] = {
-            f"{name}/int": value,
-            f"{name}/scale": scales.reshape(shape),
-            f"{name}/zero": np.zeros(shape, value.dtype),
+            self._value(name, "int"): value,
+            self._value(name, "scale"): scales.reshape(shape),
+            self._value(name, "zero"): np.zeros(shape, value.dtype),
         }
         self._constants |= parts
         axis = {"axis": 0} if by_channel else {}
-        made = f"{name}/real"
+        made, named = self._value(name, "real"), self._name(name, "dequantize")
         self._nodes.append(
-            helper.make_node(
-                "DequantizeLinear", list(parts), [made], name=f"{name}/dequantize", **axis
-            )
+            helper.make_node("DequantizeLinear", list(parts), [made], name=named, **axis)
         )
         return made
 
     def _node(self, node: Any, read: Sequence[str]) -> None:
-        names = [f"{name}/float" if self._is_output(name) else name for name in node.output]
+        names = [
+            self._value(name, "float") if self._is_output(name) else name for name in node.output
+        ]
         self._shapes |= {
             made: self._shapes[name]
             for made, name in zip(names, node.output, strict=True)
@@ -123,7 +145,7 @@ class _Writer:
         return self._dequantized(name) if name in self._grids else name
 
     def _dequantized(self, name: str) -> str:
-        return name if self._is_output(name) else f"{name}/real"
+        return name if self._is_output(name) else self._value(name, "real")
 
     def _is_output(self, name: str) -> bool:
         """Whether a value made in int8 is an output of the graph, so that its DQ has its name."""
@@ -132,13 +154,15 @@ class _Writer:
     def pair(self, source: str, name: str) -> None:
         """Q and DQ of a value that `source` holds in float."""
         grid = self._grids[name]
-        stored, made = f"{name}/int8", self._dequantized(name)
-        scale, zero = f"{name}/scale", f"{name}/zero"
+        stored, made = self._value(name, "int8"), self._dequantized(name)
+        scale, zero = self._value(name, "scale"), self._value(name, "zero")
         self._constants[scale] = np.array(grid.scale, np.float32)
         self._constants[zero] = np.array(grid.zero, np.int8)
         self._shapes[made] = self._shapes[name]
         read, write = [source, scale, zero], [stored, scale, zero]
-        self._nodes += [
-            helper.make_node("QuantizeLinear", read, [stored], name=f"{name}/quantize"),
-            helper.make_node("DequantizeLinear", write, [made], name=f"{name}/dequantize"),
-        ]
+        for kind, given, output, part in (
+            ("QuantizeLinear", read, stored, "quantize"),
+            ("DequantizeLinear", write, made, "dequantize"),
+        ):
+            named = self._name(name, part)
+            self._nodes.append(helper.make_node(kind, given, [output], name=named))

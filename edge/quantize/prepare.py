@@ -55,6 +55,9 @@ def prepare(float_model: bytes, row: Sequence[int]) -> Net:
     net = _folded(_net(model, name, batch))
     net = inferred(_unwrapped(net))
     net = inferred(_row_by_row(net))
+    for name in net.makers():
+        if 0 in net.shapes.get(name, ()):
+            raise _unreadable(f"value {name} has no elements")
     return simplified(net, inferred)
 
 

@@ -167,6 +167,10 @@ def garble(bundle):
     (bundle / "bundle.json").write_bytes(b"\xff{")
 
 
+def nest(bundle):
+    (bundle / "bundle.json").write_text("[" * 200_000)
+
+
 def empty(bundle):
     (bundle / "bundle.json").write_text("[]")
 
@@ -186,6 +190,7 @@ def empty(bundle):
         (edit(format="firnline-bundle/9"), "D7"),
         (lose, "D1"),
         (garble, "D1"),
+        (nest, "D1"),
         (empty, "D1"),
     ],
 )
@@ -193,3 +198,11 @@ def test_every_kind_of_tampering_is_found(bundle, tamper, code):
     tamper(bundle)
     with pytest.raises(DeliveryError, match=rf"\[{code}\]"):
         verify(bundle)
+
+
+def test_a_bundle_of_an_older_format_is_to_be_built_again(bundle):
+    """To fetch it again would bring the same."""
+    edit(format="firnline-bundle/2")(bundle)
+    with pytest.raises(DeliveryError, match=r"\[D7\].*firnline-bundle/2.*firnline run") as caught:
+        verify(bundle)
+    assert "fetch" not in caught.value.mend

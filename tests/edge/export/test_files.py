@@ -147,7 +147,10 @@ def test_rows_of_no_value_are_refused(tmp_path):
     graph = helper.make_graph([net], "net", [given], [made])
     np.save(tmp_path / "rows.npy", np.zeros((5, 0), np.float32))
     with pytest.raises(ContractError, match="at least one row"):
-        read_rows(tmp_path / "rows.npy", helper.make_model(graph, opset_imports=opsets).SerializeToString())
+        read_rows(
+            tmp_path / "rows.npy",
+            helper.make_model(graph, opset_imports=opsets).SerializeToString(),
+        )
 
 
 def test_rows_of_any_number_type_are_taken(tmp_path):

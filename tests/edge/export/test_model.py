@@ -73,8 +73,9 @@ def test_a_missing_value_cannot_be_an_int8_one(io):
         ("Pump-Room 7", "pump_room_7"),
         ("7pumps", "model_7pumps"),
         ("../evil", "evil"),
-        ("насос", "model_"),
-        ("int", "model_int"),
+        ("насос", "model"),
+        ("int", "v_int"),
+        ("time", "model_time"),
     ],
 )
 def test_names_become_c_identifiers(name, made):

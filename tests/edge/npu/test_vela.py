@@ -45,11 +45,18 @@ def test_convolutions_gain(tools):
     assert verdict(program, found).gains is None
 
 
-@pytest.mark.parametrize("field", ["system_config", "memory_mode"])
-def test_configurations_must_be_named(known, field):
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("system_config", "internal-default"),
+        ("memory_mode", "internal-default"),
+        ("system_config", U85.system_config),
+    ],
+)
+def test_configurations_must_be_named_and_of_the_chip(known, field, given):
     *_, model = known
-    with pytest.raises(DeliveryError, match=rf"E64.*{field} = 'internal-default'.*name one of"):
-        compile_model(model, U55.model_copy(update={field: "internal-default"}))
+    with pytest.raises(DeliveryError, match=rf"E64.*{field} = '{given}'.*name one of"):
+        compile_model(model, U55.model_copy(update={field: given}))
 
 
 def test_vela_names_what_stays_on_the_processor(tools):

@@ -15,6 +15,7 @@ from edge.report import document, files_of, markdown, page, pretty
 from edge.report.advice import advice
 from edge.report.document import fidelity
 from edge.report.markdown import across, shown
+from edge.report.vectors import vectors
 from edge.targets import load
 from tests.edge.small_models import decided, of_dense, of_series
 
@@ -195,3 +196,18 @@ def test_a_target_that_tells_nothing_still_has_a_report(built):
     assert report["budget"] == [] and report["accuracy"] is None and report["energy"] is None
     assert report["instructions"] is None and report["bytes_differ"] is None
     assert "**not run**" in markdown(report) and "class='not'" in page(report)
+
+
+def test_no_vector_file_takes_anothers_place(built):
+    """Names may differ in what no file's name holds, and be longer than one may be."""
+    model = built.model
+    name, *_ = model.program.outputs
+    program = replace(model.program, outputs=("a/b", "a_b", "n" * 300))
+    golden = {made: model.golden[name] + place for place, made in enumerate(program.outputs)}
+    found = vectors(replace(built, model=replace(model, program=program, golden=golden)))
+    assert [path for path in found if "features" not in path] == [
+        "vectors/a_b.npy",
+        "vectors/a_b_2.npy",
+        f"vectors/{'n' * 100}.npy",
+    ]
+    assert len(set(found.values())) == 4

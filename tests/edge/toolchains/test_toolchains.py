@@ -1,4 +1,5 @@
 import sys
+import venv
 
 import pytest
 
@@ -31,15 +32,29 @@ def test_an_environment_from_another_lock_does_not_count(empty):
         toolchains.environment("npu")
 
 
+def bare(folder, **_):
+    """An environment without pip."""
+    venv.EnvBuilder(symlinks=True).create(folder)
+
+
+def test_an_environment_that_cannot_be_made_is_told(empty):
+    (empty / "npu").write_text("a file in its place", encoding="utf-8")
+    with pytest.raises(DeliveryError, match=r"E62.*npu: .*exists.*writable"):
+        toolchains.install("npu")
+
+
 def test_an_environment_that_fails_to_install_does_not_count(empty, tmp_path, monkeypatch):
     locks = tmp_path / "locks"
     locks.mkdir()
     (locks / "bad.lock.txt").write_text("./missing-1-py3-none-any.whl\n", encoding="utf-8")
     monkeypatch.setattr(toolchains, "_LOCKS", locks)
+    # Putting pip into an environment takes seconds, and without it the installer fails as well.
+    monkeypatch.setattr(toolchains.venv, "create", bare)
     assert toolchains.names() == ("bad",)
     with pytest.raises(DeliveryError, match=r"E62.*bad\.lock\.txt"):
         toolchains.install("bad")
     assert (empty / "bad" / "bin" / "python").exists()
+    assert [path.name for path in empty.iterdir()] == ["bad", "locks"]
     with pytest.raises(DeliveryError, match="E61"):
         toolchains.environment("bad")
 

@@ -30,6 +30,7 @@ FAULTS = {
     "unknown_recipe": ("stage last: recipe", "NoSuchRecipe"),
     "unknown_option": ("stage last: recipe", "speed"),
     "no_threshold": ("threshold", "[M10]"),
+    "no_target": ("release targets", "[E80] no target 'mcu-z80'"),
     "no_layer": ("int8 layers", "[E2]"),
     "last_upstream": ("stage last: graph", "[H4] input first.score has 2 columns, not 1"),
     "first_typo": ("stage first: fit", "labels_of_rows"),

@@ -39,6 +39,9 @@ def given(tmp_path: Path) -> Path:
     )
     (tmp_path / "typo.toml").write_text('name = "typo"\nkind = "cpu"\nabout = "a"\nflash = 1\n')
     (tmp_path / "file").write_text("")
+    (tmp_path / "README.md").write_text("# My own project\n")
+    (tmp_path / "mine" / HERE).mkdir(parents=True)
+    (tmp_path / "mine" / HERE / "notes.txt").write_text("my own notes")
     return tmp_path
 
 
@@ -138,6 +141,8 @@ def test_choices_of_quantisation_reach_the_model(given: Path) -> None:
         ({"rounding": "down"}, "E7", "rounding 'down'"),
         ({"float-layer": "nowhere"}, "E13", "nowhere"),
         ({"out": "file"}, "E7", "is a file"),
+        ({"out": "."}, "E7", "README.md, which no export made"),
+        ({"out": "mine"}, "E7", f"{HERE}, which no export made"),
     ],
 )
 def test_a_slip_is_answered_with_its_mend(
@@ -151,6 +156,15 @@ def test_a_slip_is_answered_with_its_mend(
     assert told in f"{error['where']}: {error['found']}"
     assert error["mend"] and "mend" in done.stderr
     assert not (given / "out").exists()
+
+
+def test_what_a_killed_export_left_is_not_in_the_table(given: Path) -> None:
+    left = given / "out" / ".mcu-cortex-m4.1.partial"
+    left.mkdir(parents=True)
+    (left / "report.json").write_text("{")
+
+    assert export(given).exit_code == 0
+    assert "partial" not in (given / "out" / "README.md").read_text()
 
 
 def test_a_budget_that_is_passed_fails_and_writes_nothing(given: Path) -> None:
@@ -187,6 +201,8 @@ def test_what_nobody_foresaw_is_told_too(given: Path) -> None:
         ["--onnx", "net.onnx", "--calibration", "rows.npy"],
         ["refrigeration", "--onnx", "net.onnx", "--calibration", "rows.npy", "--target", "a"],
         ["refrigeration", "--out", "out"],
+        ["refrigeration", "--reduce-range"],
+        ["refrigeration", "--io", "float32"],
     ],
 )
 def test_half_a_request_is_refused(asked: list[str]) -> None:

@@ -141,16 +141,17 @@ def gate(subject: str, found: Parity, limits: ParityLimits, inputs: dict[str, st
         inputs: Digests of both models and of the rows.
     """
     breached = []
-    if found.agreement < limits.min_agreement:
+    # Written so that a NaN breaches every limit.
+    if not found.agreement >= limits.min_agreement:
         breached.append(f"agreement {found.agreement:.4f} is below {limits.min_agreement:g}")
-    if found.mean_score_difference > limits.max_mean_score_difference:
+    if not found.mean_score_difference <= limits.max_mean_score_difference:
         breached.append(
             f"mean score difference {found.mean_score_difference:.4f} is above "
             f"{limits.max_mean_score_difference:g}"
         )
     if found.auc_float is not None and found.auc_int8 is not None:
         drop = found.auc_float - found.auc_int8
-        if drop > limits.max_auc_drop:
+        if not drop <= limits.max_auc_drop:
             breached.append(f"AUC drop {drop:.4f} is above {limits.max_auc_drop:g}")
     agreed = f"int8 and float agree on {100 * found.agreement:.2f} % of {found.rows:,} rows"
     return Decision(

@@ -75,12 +75,18 @@ def to_onnx(learner: Any, rows: NDArray[np.float32] | None = None, name: str = "
         name: Of the graph.
 
     Raises:
-        HandshakeError: E70, the learner has no such tables.
+        HandshakeError: E70, the learner has no such tables, or rows are not as it was fitted on.
         EvidenceError: E72, a row is decided differently that is not near.
     """
-    rows = np.zeros((0, learner.n_features_in_), np.float32) if rows is None else rows
+    columns = getattr(learner, "n_features_in_", None)
+    if columns is None:
+        raise _unknown("a learner that is not fitted", "fit it first")
+    rows = np.zeros((0, columns), np.float32) if rows is None else rows
+    if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype != np.float32:
+        found = f"rows of {rows.dtype} {list(rows.shape)}"
+        raise _unknown(found, f"give float32 [rows, {columns}], as the learner was fitted on")
     graph = Graph(name)
-    features = graph.input(FEATURES, int(learner.n_features_in_))
+    features = graph.input(FEATURES, int(columns))
     tables = _tables(learner)
     total = add_to(graph, features, tables)
     exact = sums(tables, rows)
@@ -109,6 +115,8 @@ def to_onnx(learner: Any, rows: NDArray[np.float32] | None = None, name: str = "
 
 def _tables(learner: Any) -> Tables:
     """The learner's trees and what is added to their sum."""
+    if isinstance(learner, _CLASSIFIERS) and len(learner.classes_) < 2:
+        raise _unknown("one class alone", "fit it on rows of two classes or more")
     if getattr(learner, "n_outputs_", 1) != 1:
         raise _unknown(f"{learner.n_outputs_} outputs at once", "fit one learner an output")
     if isinstance(learner, IsolationForest):

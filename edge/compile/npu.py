@@ -5,6 +5,7 @@ run in its emulator. The compiled command stream itself needs the chip, which no
 be had here models: the proof says what ran.
 """
 
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from edge.mcu.project import package
 from edge.mcu.tools import Image, build, core
 from edge.mcu.tools import run as run_image
 from edge.npu.chip import unfit_on
+from edge.npu.parts import parts as describe
+from edge.npu.parts import readme
 from edge.npu.proof import Body, Rows, bodies, execute
 from edge.npu.split import Split, split
 from edge.npu.vela import Compiled, compile_model
@@ -76,7 +79,7 @@ def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
     flash = sum(image.flash_bytes for image in images.values())
     chosen = [choices[chip.path] for choices in compiled]
     return Artifact(
-        files=_files(parts, made, chosen, projects),
+        files=_files(model.name, parts, made, chosen, projects),
         toolchain=_versions(chosen, images),
         figures={
             "flash_bytes": flash + sum(one.flash_bytes for one in chosen),
@@ -170,7 +173,11 @@ def _host(
 
 
 def _files(
-    parts: Split, made: tuple[Body, ...], chosen: list[Compiled], projects: Mapping[str, Project]
+    name: str,
+    parts: Split,
+    made: tuple[Body, ...],
+    chosen: list[Compiled],
+    projects: Mapping[str, Project],
 ) -> dict[str, bytes]:
     files = {
         f"{part.program.name}/{path}": text.encode()
@@ -178,6 +185,9 @@ def _files(
         if part.place == "cpu"
         for path, text in package(part.program, projects[part.program.name], __version__).items()
     }
+    turns = describe(parts)
+    files["README.md"] = readme(name, turns).encode()
+    files["parts.json"] = f"{json.dumps(turns, indent=2)}\n".encode()
     for body, compiled in zip(made, chosen, strict=True):
         files[f"{body.program.name}_vela.tflite"] = compiled.content
         files |= {

@@ -1,11 +1,11 @@
 """A user's files: a float ONNX, and rows for it."""
 
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from firnline.errors import ContractError, HandshakeError
@@ -49,11 +49,15 @@ def read_rows(path: Path, model: bytes) -> NDArray[np.float32]:
     """
     try:
         _refuse_large(path)
+        with path.open("rb") as file:
+            # What is no .npy, NumPy takes for an archive or a pickle.
+            if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+                raise ValueError("it does not begin as one")
         rows = np.load(path, allow_pickle=False)
-        if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
+        if rows.dtype.kind not in "fiu":
             raise ValueError("no array of numbers")
     # A header may claim more than any memory holds.
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise _broken(f"not readable as .npy: {error}", path) from error
     shape = input_shape(model)
     fits = len(shape) == rows.ndim - 1 and all(

@@ -7,7 +7,6 @@ from edge.lower.context import Context, refuse
 from edge.lower.graph import Node
 from edge.lower.symbols import Real, whole
 from edge.program import FloatBinary, FloatKind, Floats, FloatUnary
-from edge.program.floating import FloatUnary as _Unary
 
 UNARY = {
     "Relu": "relu",
@@ -33,7 +32,7 @@ def unary(context: Context, source: Real, kind: str, node: Node) -> Real:
     """A function of every element."""
     builder, source = context.builder, complete(context, source)
     made = builder.value(node.outputs[0], builder.values[source.name].shape, "float32")
-    step: _Unary = FloatUnary(builder.name(node.name), (source.name,), made, kind)  # type: ignore[arg-type]
+    step = FloatUnary(builder.name(node.name), (source.name,), made, kind)  # type: ignore[arg-type]
     builder.add(step)
     return Real(made, source.places)
 

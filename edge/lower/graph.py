@@ -1,5 +1,6 @@
 """An ONNX graph as lowering reads it: checked, every shape known, constants apart."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,11 @@ Shape = tuple[int, ...]
 OPSETS = range(13, 22)
 """Of the default domain; before 13, Softmax and ReduceSum mean something else."""
 
-
 TREES = "ai.onnx.ml"
 """The domain of trees."""
+
+_MOST_ELEMENTS = 1 << 26
+_PLAIN_CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,16 @@ class Graph:
         """Shape without the batch axis.
 
         Raises:
-            HandshakeError: E22, it is not known, or its first axis is not the batch.
+            HandshakeError: E22, it is not known, its first axis is not the batch, or it has no
+                elements or more than any target holds.
         """
         shape = self.shapes.get(name)
         if shape is None:
             raise _shapeless(name, "no shape that can be inferred")
         if not shape or shape[0] != 1:
             raise _shapeless(name, f"shape {list(shape)} for one row, so no batch axis in front")
+        if not 0 < math.prod(shape) <= _MOST_ELEMENTS:
+            raise _shapeless(name, f"shape {list(shape)}: no elements, or over {_MOST_ELEMENTS:,}")
         return shape[1:]
 
     def readers(self, name: str) -> list[Node]:
@@ -96,6 +102,8 @@ def read(model: bytes) -> Graph:
     except Exception as error:  # onnx raises several unrelated kinds here.
         raise _unreadable(f"no valid ONNX model: {error}") from error
     opset = _opset(loaded)
+    if len(loaded.graph.sparse_initializer):
+        raise _unreadable("sparse constants")
     spelt_out(loaded.graph)
     known = {item.name for item in loaded.graph.initializer}
     given = [item for item in loaded.graph.input if item.name not in known]
@@ -172,6 +180,8 @@ def _node(node: Any) -> Node:
 
 def _constant(node: Any) -> Array:
     held = node.attribute[0]
+    if held.name not in _PLAIN_CONSTANTS:
+        raise _unreadable(f"constant {node.output[0]} given by {held.name}")
     value = helper.get_attribute_value(held)
     if held.name == "value":
         return np.asarray(numpy_helper.to_array(value))

@@ -154,6 +154,7 @@ def conv(context: Context, node: Node) -> Symbol:
     size = parts.weights.shape[1], parts.weights.shape[2]
     seen = window(node, given_shape, shape, size)
     groups = int(node.attributes.get("group", 1))
+    _fitting(node, parts.weights.shape, given_shape[0], groups)
     if not isinstance(source, Coded) or parts.scale is None:
         given = context.builder.real(source, node.name)
         return _float_conv(context, node, given, parts, seen, groups, shape)
@@ -235,6 +236,19 @@ def _float_conv(
         )
     )
     return Real(made, out_view(seen, len(parts.weights), shape))
+
+
+def _fitting(node: Node, weights: tuple[int, ...], channels: int, groups: int) -> None:
+    """Refuse weights [out, KH, KW, C // groups] of other sizes than the node and its input say."""
+    kernel = tuple(int(size) for size in node.attributes.get("kernel_shape", weights[1:3]))
+    found = weights[1:3] if len(kernel) == 2 else weights[2:3]
+    if groups < 1 or channels != weights[3] * groups or weights[0] % groups or kernel != found:
+        refuse(
+            node,
+            f"weights of {weights[3]} channels and window {list(found)} for {channels} channels, "
+            f"{groups} groups and window {list(kernel)}",
+            "export the model anew",
+        )
 
 
 def _plain_gemm(node: Node) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edge.mcu.emit_header import Port, ports
-from edge.mcu.kernels import ALIGNMENT
+from edge.mcu.kernels import ALIGNMENT, padded
 from edge.program import Program
 
 
@@ -71,9 +71,9 @@ def _side(ports: tuple[Port, ...], row: str) -> _Side:
         if place % ALIGNMENT == 0:
             arguments.append(f"({const}{port.c_type} *)({const}void *)&row_{row}[{place}]")
         else:
-            buffers.append(
-                f"static {port.c_type} {array}[{port.value.size}] __attribute__((aligned(16)));"
-            )
+            # Kernels read as far as the next boundary.
+            length = padded(size) * port.value.size // size
+            buffers.append(f"static {port.c_type} {array}[{length}] __attribute__((aligned(16)));")
             arguments.append(array)
             here, there = f"((uint8_t *)(void *){array})[i]", f"row_{row}[{place}u + i]"
             to, source = (here, there) if row == "in" else (there, here)

@@ -58,7 +58,7 @@ def of_sum(
         None when there are none within reach.
     """
     total = 256 * (left + right)
-    shift = min(int(np.floor(np.log2(_LIMIT / total))), 30) if total > 0 else 0
+    shift = min(int(np.floor(np.log2(_LIMIT / total))), 30) if 0 < total < np.inf else 0
     centre = round(left * 2.0**shift), round(right * 2.0**shift)
     if shift < 2 or min(centre) <= _REACH:
         return None

@@ -1,7 +1,7 @@
 """A program as a file of a format, and the interpreters that run it."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.npu import tflite, tosa
+from edge.npu.plan import Plan
 from edge.npu.process import give_plan, give_rows, take_rows, work
 from edge.program import Program
 
@@ -68,42 +69,76 @@ def write(program: Program, form: Format) -> Model:
         HandshakeError: E50 or E52, an operation that the format cannot hold.
         DeliveryError: E60, E61 or E63 of the NPU tools.
     """
-    plan = tosa.plan(program) if form == "tosa" else tflite.plan(program)
-    makers = {name: node.name for node in plan.nodes for name in node.outputs}
+    return serialise({form: plan(program, form)})[form]
+
+
+def plan(program: Program, form: Format) -> Plan:
+    """An int8 program as a graph of a format.
+
+    Raises:
+        HandshakeError: E50 or E52, an operation that the format cannot hold.
+    """
+    return tosa.plan(program) if form == "tosa" else tflite.plan(program)
+
+
+def serialise(plans: Mapping[Format, Plan]) -> dict[Format, Model]:
+    """Graphs as files, in one process.
+
+    Raises:
+        DeliveryError: E60, E61 or E63 of the NPU tools.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        made = folder / f"model.{form}"
-        step = {"do": f"write-{form}", **give_plan(folder, plan, "plan"), "to": str(made)}
-        (answer,) = work(folder, [step])
-        operations = {answer["names"][ours]: maker for ours, maker in makers.items()}
-        return Model(form, made.read_bytes(), operations)
+        files = {form: folder / f"model.{form}" for form in plans}
+        steps = [
+            {"do": f"write-{form}", **give_plan(folder, plans[form], form), "to": str(file)}
+            for form, file in files.items()
+        ]
+        named = dict(zip(plans, (answer["names"] for answer in work(folder, steps)), strict=True))
+        return {
+            form: Model(form, file.read_bytes(), _makers(plans[form], named[form]))
+            for form, file in files.items()
+        }
 
 
 def run(model: Model, program: Program, inputs: Int8Rows) -> list[Run]:
-    """Rows through every interpreter of the model's format, in one process.
+    """Rows through every interpreter of the model's format; see `run_all`."""
+    return run_all([model], program, inputs)
+
+
+def run_all(models: Iterable[Model], program: Program, inputs: Int8Rows) -> list[Run]:
+    """Rows through every interpreter of the models' formats, in one process.
 
     Args:
-        model: What `write` made of the program.
+        models: What `write` made of the program, a format each.
         program: For its shapes.
         inputs: Name -> int8 [rows, *shape].
 
     Raises:
         DeliveryError: E60, E61 or E63 of the NPU tools.
     """
-    runners = RUNNERS[model.format]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        file = folder / f"model.{model.format}"
-        file.write_bytes(model.content)
-        rows = [_shaped(model.format, program, name, inputs[name]) for name in program.inputs]
-        given = give_rows(folder, "rows", rows)
-        packages = [PACKAGES[runner] for runner in runners]
-        steps = [_step(runner, file, given, folder) for runner in runners]
-        versions, *_ = work(folder, [{"do": "versions", "packages": packages}, *steps])
+        steps: dict[Runner, dict[str, str]] = {}
+        for model in models:
+            file = folder / f"model.{model.format}"
+            file.write_bytes(model.content)
+            rows = [_shaped(model.format, program, name, inputs[name]) for name in program.inputs]
+            given = give_rows(folder, f"{model.format}-rows", rows)
+            for runner in RUNNERS[model.format]:
+                steps[runner] = _step(runner, file, given, folder)
+        packages = [PACKAGES[runner] for runner in steps]
+        asked = {"do": "versions", "packages": packages}
+        versions, *_ = work(folder, [asked, *steps.values()])
         return [
             Run(runner, versions[PACKAGES[runner]], _named(program, folder / f"{runner}.npz"))
-            for runner in runners
+            for runner in steps
         ]
+
+
+def _makers(graph: Plan, names: Mapping[str, str]) -> dict[str, str]:
+    """Tensor of the file -> operation of the program that makes it."""
+    return {names[made]: node.name for node in graph.nodes for made in node.outputs}
 
 
 def _step(runner: Runner, model: Path, given: str, folder: Path) -> dict[str, str]:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import reference
-from edge.npu.models import Format, Model, Runner, run, write
+from edge.npu.models import Format, Model, Runner, plan, run_all, serialise
+from edge.npu.plan import Plan
 from edge.npu.split import Split
 from edge.program import Program
 from firnline.errors import HandshakeError
@@ -88,13 +89,13 @@ def bodies(split: Split) -> tuple[Body, ...]:
     """
     made = []
     for program in split.bodies:
-        models: dict[Format, Model] = {"tosa": write(program, "tosa")}
+        plans: dict[Format, Plan] = {"tosa": plan(program, "tosa")}
         refused = ""
         try:
-            models["tflite"] = write(program, "tflite")
+            plans["tflite"] = plan(program, "tflite")
         except HandshakeError as error:
             refused = f"{error.where}: {error.found}"
-        made.append(Body(program, models, refused))
+        made.append(Body(program, serialise(plans), refused))
     return tuple(made)
 
 
@@ -128,7 +129,7 @@ def execute(
 def _body(body: Body, given: Rows) -> tuple[dict[str, NDArray[np.int8]], BodyProof]:
     """One NPU part on rows: TOSA's outputs, and how all interpreters compare."""
     wanted = reference.run(body.program, given)
-    runs = [found for model in body.models.values() for found in run(model, body.program, given)]
+    runs = run_all(body.models.values(), body.program, given)
     differ = {
         found.runner: sum(
             int(np.count_nonzero(found.outputs[name] != wanted[name])) for name in wanted

@@ -89,7 +89,10 @@ class FloatConv(Operation):
 
 @dataclass(frozen=True, eq=False)
 class FloatPool(Operation):
-    """Pooling kept in float: greatest, or (sum over the window) / float32(count)."""
+    """Pooling kept in float: greatest, or (sum over the window) / float32(count).
+
+    Greatest is the first of equal ones, in the order KH, KW; a NaN is greater than any number.
+    """
 
     kind: Literal["max", "mean"]
     kernel: tuple[int, int]

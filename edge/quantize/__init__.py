@@ -58,7 +58,8 @@ def quantize(float_model: bytes, calibration: Floats, how: Quantize) -> Quantize
         EvidenceError: E2, there is no layer to quantise; E14, the calibration rows make a value
             that is not finite; E15, there are no calibration rows.
         HandshakeError: E10, an operator between layers has no integer form; E11, it is no float
-            ONNX model; E12, its input does not fit; E13, `float_layers` names no layer.
+            ONNX model that ONNX Runtime runs; E12, its input does not fit; E13,
+            `float_layers` names no layer.
     """
     rows = floats(calibration)
     if rows.ndim < 2 or not len(rows):

@@ -48,16 +48,11 @@ def prepare(float_model: bytes, row: Sequence[int]) -> Net:
     model = _read(float_model)
     name, batch = _fix_input(model, tuple(row))
     _round_up(model)
-    try:
-        model = shape_inference.infer_shapes(model, check_type=True, data_prop=True)
-    except Exception as error:
-        raise _unreadable(f"its shapes do not fit together: {error}") from error
+    model = _with_shapes(model, check_type=True)
     net = _folded(_net(model, name, batch))
     net = inferred(_unwrapped(net))
     net = inferred(_row_by_row(net))
-    for name in net.makers():
-        if 0 in net.shapes.get(name, ()):
-            raise _unreadable(f"value {name} has no elements")
+    _check_shapes(net)
     return simplified(net, inferred)
 
 
@@ -67,8 +62,24 @@ def inferred(net: Net) -> Net:
     static = replace(cut, batch="", shapes={net.input: net.shapes[net.input]})
     model = model_of(static, outputs=[])
     model.graph.output.extend(onnx.ValueInfoProto(name=output) for output in net.outputs)
-    shapes, types = _shapes(shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
+    shapes, types = _shapes(_with_shapes(model, strict_mode=True))
     return replace(cut, shapes=shapes, types=types)
+
+
+def _with_shapes(model: Any, **how: bool) -> Any:
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True, **how)
+    except Exception as error:  # As in `_read`.
+        raise _unreadable(f"its shapes do not fit together: {error}") from error
+
+
+def _check_shapes(net: Net) -> None:
+    for name in net.makers():
+        if min(net.shapes.get(name, ()), default=1) < 1:
+            raise _unreadable(f"value {name} has no elements")
+    for name in net.outputs:
+        if name not in net.shapes:
+            raise _unreadable(f"the shape of output {name} depends on the data")
 
 
 def _read(float_model: bytes) -> Any:
@@ -82,6 +93,8 @@ def _read(float_model: bytes) -> Any:
             model = version_converter.convert_version(model, OPSETS[1])
     except Exception as error:  # onnx raises several unrelated kinds here.
         raise _unreadable(f"not read as a model of opset {OPSETS[1]}: {error}") from error
+    if len(model.graph.sparse_initializer):
+        raise _unreadable("it holds sparse constants")
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             raise HandshakeError(
@@ -253,7 +266,7 @@ def _unwrapped(net: Net) -> Net:
 
 def _without_last_identity(net: Net, nodes: list[Any]) -> list[Any]:
     """The node before an Identity makes the graph output itself, where nothing forbids it."""
-    makers = {name: node for node in nodes for name in node.output}
+    makers = {name: node for node in nodes for name in node.output if name}
     renamed: dict[str, str] = {}
     for node in nodes:
         source = node.input[0] if node.op_type == "Identity" else ""

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edge.quantize.graph import Net, model_of, part, serialised
+from firnline.errors import HandshakeError
 
 _BATCH_ROWS = 128
 
@@ -26,6 +27,9 @@ def batches(
 
     Yields:
         Every wanted value, [rows of the batch, *shape].
+
+    Raises:
+        HandshakeError: E11, ONNX Runtime cannot run the graph.
     """
     known = [name for name in wanted if name in given]
     made = [name for name in wanted if name not in given]
@@ -37,7 +41,7 @@ def batches(
         found = {name: cut[name] for name in known}
         if session is not None:
             feed = {name: cut[name] for name in feeds}
-            found |= dict(zip(made, session.run(made, feed), strict=True))
+            found |= dict(zip(made, _run(session, made, feed), strict=True))
         yield found
 
 
@@ -53,10 +57,30 @@ def _session(net: Net, given: list[str], made: list[str]) -> tuple[Any, list[str
     feeds = [name for name in given if name in read]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     # As written: fused integer kernels would saturate on some hosts, and then the same rows
     # would round the same weights differently from host to host.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     model = serialised(model_of(cut, inputs=feeds, outputs=made))
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises several unrelated kinds.
+        raise _not_run(error) from error
     return session, feeds
+
+
+def _run(session: Any, wanted: list[str], feed: Mapping[str, Floats]) -> list[Floats]:
+    try:
+        made: list[Floats] = session.run(wanted, feed)
+    except Exception as error:  # As above.
+        raise _not_run(error) from error
+    return made
+
+
+def _not_run(error: Exception) -> HandshakeError:
+    return HandshakeError(
+        "E11",
+        found=f"ONNX Runtime does not run it: {error}",
+        where="the float graph",
+        mend="export the model anew, and run it in ONNX Runtime before",
+    )

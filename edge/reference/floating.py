@@ -100,7 +100,7 @@ def pool(step: FloatPool, x: Floats) -> Floats:
     """The greatest or the mean of every window."""
     if step.kind == "max":
         seen = windows(x, step.kernel, step.stride, (1, 1), step.pad, -np.inf)
-        return np.asarray(seen.max(axis=(3, 4)), np.float32)
+        return _greatest(flat_windows(seen))
     seen = windows(x, step.kernel, step.stride, (1, 1), step.pad, 0)
     summed = total(flat_windows(seen).astype(np.float32))
     shape = (x.shape[1], x.shape[2])
@@ -108,6 +108,16 @@ def pool(step: FloatPool, x: Floats) -> Floats:
     if step.count_pad:
         counts = np.full_like(counts, step.kernel[0] * step.kernel[1])
     return np.asarray(summed / counts.astype(np.float32), np.float32)
+
+
+def _greatest(x: Floats) -> Floats:
+    """The first of the greatest along the last axis; a NaN stays."""
+    greatest = np.full(x.shape[:-1], -np.inf, np.float32)
+    for place in range(x.shape[-1]):
+        value = x[..., place]
+        # Not NumPy's max: which of 0.0 and -0.0 it gives depends on the processor.
+        greatest = np.where((value > greatest) | np.isnan(value), value, greatest)
+    return greatest
 
 
 def reduce(step: FloatReduce, x: Floats) -> Floats:

@@ -49,6 +49,14 @@ def test_every_breached_limit_is_named():
     assert [word in reason for word in ("agreement", "mean score", "AUC drop")] == [True] * 3
 
 
+def test_scores_that_are_no_numbers_breach_every_limit():
+    nan = float("nan")
+    found = Parity(10, nan, nan, nan, 0.9, nan, 3)
+    decision = gate("small", found, Limits(), {})
+    assert decision.verdict == "reject"
+    assert decision.reason.count(";") == 2
+
+
 def test_rows_without_labels_have_no_auc_and_can_pass(float_model, int8, rows, rule):
     found = parity(float_model, int8, rows.features, np.full(2000, ""), rule)
     assert found.auc_float is None

@@ -159,10 +159,14 @@ def test_what_is_not_the_learners_is_refused():
         sorted_.fit(kinds_of, kinds),
         RandomForestClassifier(n_estimators=2).fit(x, np.column_stack([kinds, kinds])),
         GradientBoostingClassifier(n_estimators=2, init=DecisionTreeClassifier()).fit(x, kinds),
+        DecisionTreeClassifier().fit(x, np.zeros(len(x))),
+        IsolationForest(),
     ):
         with pytest.raises(HandshakeError) as refused:
             to_onnx(learner)
         assert refused.value.code == "E70"
+    with pytest.raises(HandshakeError, match=r"E70.*float32.*600, 4"):
+        to_onnx(DecisionTreeClassifier(max_depth=2).fit(x, kinds), x[:, :4])
 
 
 def test_a_rigs_forest_flags_all_of_its_readings_alike_on_m0_and_m4(shared_data, tmp_path):

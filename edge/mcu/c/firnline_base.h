@@ -27,10 +27,20 @@
 #error ">> of a negative number must be arithmetic"
 #endif
 
+#if defined(__BYTE_ORDER__) && (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+#error "weights are packed for little-endian cores"
+#endif
+
+/* No step may be fused, put in another order or done by a reciprocal, whatever the options say. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#pragma clang fp reassociate(off)
+#if __clang_major__ >= 18
+#pragma clang fp reciprocal(off)
+#endif
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
+#pragma GCC optimize("fp-contract=off", "no-unsafe-math-optimizations", "no-associative-math")
+#pragma GCC optimize("no-reciprocal-math", "signed-zeros", "trapping-math")
 #endif
 
 #if defined(__GNUC__)

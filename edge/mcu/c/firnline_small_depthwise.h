@@ -77,17 +77,17 @@ FIRNLINE_KERNEL void firnline_small_depthwise_int8(const firnline_small_depthwis
 {
     const firnline_window *const window = &layer->window;
     const int8_t *const *const end = &taps[window->kernel_height * window->kernel_width];
+    const int32_t fours = window->channels - (window->channels % 4);
     for (int32_t i = 0; i < window->channels; i++) {
         padding[i] = (int8_t)layer->zero;
     }
     for (int32_t out_y = 0; out_y < window->out_height; out_y++) {
         for (int32_t out_x = 0; out_x < window->out_width; out_x++) {
-            int32_t channel = 0;
             firnline_small_taps(window, out_y, out_x, x, padding, taps);
-            for (; (channel + 4) <= window->channels; channel += 4) {
+            for (int32_t channel = 0; channel < fours; channel += 4) {
                 firnline_small_depthwise_dot(layer, taps, end, channel, 4, y);
             }
-            for (; channel < window->channels; channel++) {
+            for (int32_t channel = fours; channel < window->channels; channel++) {
                 firnline_small_depthwise_dot(layer, taps, end, channel, 1, y);
             }
             y = &y[window->channels];

@@ -85,3 +85,10 @@ def test_without_labels_of_both_kinds_there_is_no_auc():
     found = decisions(RULE, np.array(["", ""]), flat, flat, flat)
     assert (found.auc_float, found.auc_int8, found.auc_target) == (None, None, None)
     assert reasons(None, found, Parity(), exact=True) == ()
+
+
+def test_a_window_without_a_score_does_not_hide_the_others():
+    nothing = scores(np.nan, 0.9, 0.2)
+    found = decisions(RULE, np.array(["", "", ""]), nothing, nothing, scores(np.nan, 0.7, 0.2))
+    assert found.max_score_difference == pytest.approx(0.2)
+    assert found.worst_window == 1

@@ -162,6 +162,12 @@ def product(graph, x):
     return graph.pair(graph.node("Mul", x, graph.pair(graph.input(6))))
 
 
+def other_window(graph, x):
+    weights = graph.constant(np.ones((4, 6, 3), np.float32))
+    image = graph.node("Unsqueeze", x, graph.constant(np.array([2])))
+    return graph.node("Conv", image, weights, kernel_shape=[1], pads=[0, 0])
+
+
 def picked(graph, x):
     return graph.pair(graph.node("Gather", x, graph.constant(np.array([1, 4])), axis=1), GRID)
 
@@ -176,6 +182,16 @@ def most_negative(graph, x):
     stored = np.full((4, 6), -128, np.int8)
     inputs = [graph.constant(item) for item in (stored, np.float32(0.1), np.int8(0))]
     return graph.node("Gemm", x, graph.node("DequantizeLinear", *inputs), transB=1)
+
+
+def negative_scale(graph, x):
+    stored = np.ones((4, 6), np.int8)
+    inputs = [graph.constant(item) for item in (stored, np.float32(-0.1), np.int8(0))]
+    return graph.node("Gemm", x, graph.node("DequantizeLinear", *inputs), transB=1)
+
+
+def no_scale(graph, x):
+    return graph.pair(x, (np.float32(0), np.int8(0)))
 
 
 def other_bias(graph, x):
@@ -201,8 +217,11 @@ def overflowing(graph, x):
 @pytest.mark.parametrize(
     ("code", "build"),
     [
-        *(("E20", build) for build in (unsupported, product, picked)),
-        *(("E21", build) for build in (asymmetric, most_negative, other_bias)),
+        *(("E20", build) for build in (unsupported, product, other_window, picked)),
+        *(
+            ("E21", build)
+            for build in (asymmetric, most_negative, negative_scale, no_scale, other_bias)
+        ),
         *(("E22", build) for build in (over_the_batch, mixing_rows)),
         ("E26", overflowing),
     ],
@@ -214,6 +233,13 @@ def test_what_cannot_be_lowered_is_refused_by_name(code, build):
         lower(graph.bytes(), "net")
     assert caught.value.code == code
     assert "node" in caught.value.where or "value" in caught.value.where
+
+
+def test_values_beyond_all_memory_are_refused_before_they_are_made():
+    graph = graphs.Graph(np.random.default_rng(0))
+    graph.output(graph.node("Relu", graph.input(1 << 40)))
+    with pytest.raises(HandshakeError, match=r"E22.*over 67,108,864"):
+        lower(graph.bytes(), "net")
 
 
 def test_other_models_are_refused():

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from edge.npu.models import write
+from edge.npu.models import plan, serialise
 from edge.toolchains import environment
 from firnline.errors import DeliveryError
 from tests.edge.npu.programs import autoencoder
@@ -23,4 +23,5 @@ def tools():
 def known(tools):
     """The autoencoder, and both files of it."""
     program = autoencoder()
-    return program, write(program, "tosa"), write(program, "tflite")
+    made = serialise({"tosa": plan(program, "tosa"), "tflite": plan(program, "tflite")})
+    return program, made["tosa"], made["tflite"]

@@ -227,3 +227,58 @@ def test_seven_bits_do_not_saturate_on_any_processor():
     assert all(np.abs(stored).max() == 63 for (stored, *_), _ in layers_of(made))
     # Half a step of the input for every column, and what the weights moved by.
     assert np.abs(run(made, rows)[:, 0] - width * rows[:, 0]).max() < 1.1 * width / 255
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize(("net", "shape"), [(branching, IMAGE), (series, SERIES)])
+def test_compensated_rounding_is_never_worse_on_rows_it_has_not_seen(net, shape, per_channel):
+    rows = rows_for(shape, 1200)
+    exact = run(net(), rows[200:])
+    nearest, compensated = (
+        np.square(run(made.model, rows[200:], integers=True) - exact).mean()
+        for made in (
+            quantize(net(), rows[:200], Quantize(per_channel=per_channel, rounding=rounding))
+            for rounding in ("nearest", "compensated")
+        )
+    )
+    assert compensated <= nearest
+
+
+def test_layers_may_share_constants_and_have_the_names_that_quantising_gives():
+    random = np.random.default_rng(8)
+    constants = {"a/scale": random.normal(size=(4, 4)).astype(np.float32), "a/zero": np.zeros(4)}
+    constants["a/zero"] = constants["a/zero"].astype(np.float32)
+    nodes = [
+        node("Gemm", "x a/scale a/zero", "a", transB=1),
+        node("Relu", "a", "a/int8"),
+        node("Gemm", "a/int8 a/scale a/zero", "x/real", transB=1),
+    ]
+    nodes[1].name = "x/quantize"
+    rows = rows_for((4,))
+    float_model = model(nodes, constants, (4,), ["x/real"])
+    for how in (Quantize(), Quantize(float_layers=("node/a",))):
+        made = quantize(float_model, rows, how)
+        exact, found = run(float_model, rows), run(made.model, rows)
+        assert np.square(found - exact).mean() < 1e-3 * np.square(exact).mean()
+        assert "node/x/real" in made.layers
+
+
+@pytest.mark.parametrize("how", [
+    {"pads": [-1, -1]}, {"kernel_shape": [5]}, {"group": 2}, {"strides": [0]}, {"dilations": [9]},
+])  # fmt: skip
+def test_a_convolution_that_contradicts_itself_is_refused(how):
+    made = onnx.load_from_string(
+        model([node("Conv", "x w", "y")], {"w": np.ones((4, 3, 3), np.float32)}, (3, 9), ["y"])
+    )
+    made.graph.node[0].attribute.extend(
+        onnx.helper.make_attribute(name, value) for name, value in how.items()
+    )
+    with pytest.raises(HandshakeError, match="E11"):
+        quantize(made.SerializeToString(), rows_for((3, 9)), Quantize())
+
+
+def test_a_value_without_elements_is_refused():
+    constants = {"w": np.zeros((0, 4), np.float32), "b": np.zeros(0, np.float32)}
+    made = model([node("Gemm", "x w b", "y", transB=1)], constants, (4,), ["y"])
+    with pytest.raises(HandshakeError, match=r"E11.*value y has no elements"):
+        quantize(made, rows_for((4,)), Quantize())

@@ -122,6 +122,15 @@ def test_float_pools_leave_the_padding_out():
         assert once(step, made, given, x).ravel().tolist() == expected
 
 
+def test_a_float_pool_keeps_the_first_of_two_zeros_and_any_nan():
+    step = FloatPool("p", ("x",), "y", "max", (1, 2))
+    given, made = Value("x", (1, 2, 1), "float32"), Value("y", (1, 1, 1), "float32")
+    x = np.array([[-0.0, 0.0], [0.0, -0.0], [np.nan, 1], [1, np.nan]], np.float32)
+    found = once(step, made, given, x.reshape(4, 1, 2, 1)).ravel()
+    assert np.signbit(found[:2]).tolist() == [True, False]
+    assert np.isnan(found[2:]).all()
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [("min", [1, 1]), ("max", [2, 1]), ("greater", [1, 0]), ("equal", [0, 0]), ("div", [2, None])],

@@ -1,5 +1,7 @@
+import json
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +163,24 @@ def test_a_model_without_a_sound_record_is_not_loaded(state, first):
         assert caught.value.code == code
     client.set_model_version_tag("fleet", str(first.version), HANDSHAKE, kept)
     assert registry.candidate("fleet").digest == "a" * 64
+
+
+def test_what_targets_proved_is_kept_with_the_version_and_its_run(state, first):
+    registry = MlflowRegistry(state)
+    proofs = {
+        "mcu-cortex-m4": {
+            "artifact_sha256": "1" * 64,
+            "proof": {"verdict": "accept"},
+            "vectors": 8,
+        },
+        "cpu-arm64": {"artifact_sha256": "2" * 64, "proof": {"verdict": "not run"}, "vectors": 8},
+    }
+    for _ in range(2):  # a step that was killed logs them again
+        registry.log_proofs("fleet", 1, proofs)
+    client = registry._client()
+    tags = client.get_model_version("fleet", "1").tags
+    assert tags["firnline.proof.mcu-cortex-m4"] == f"accept {'1' * 64}"
+    assert tags["firnline.proof.cpu-arm64"] == f"not run {'2' * 64}"
+    kept = client.download_artifacts(first.run_id, "proofs/mcu-cortex-m4.json")
+    assert json.loads(Path(kept).read_text()) == proofs["mcu-cortex-m4"]
+    assert len(client.list_artifacts(first.run_id, "proofs")) == 2

@@ -101,14 +101,16 @@ def lower(
             where="the ONNX model",
             mend=f"choose from {', '.join(graph.outputs)}",
         )
-    context = Context(graph)
-    _inputs(context, io)
-    for node in _needed(graph, wanted):
-        handler = HANDLERS.get(node.operator)
-        if handler is None:
+    needed = _needed(graph, wanted)
+    # First of all, as an operator that is foreign here can also have shapes that are.
+    for node in needed:
+        if node.operator not in HANDLERS:
             best = "use one of " + ", ".join(sorted(HANDLERS))
             refuse(node, "this operator is not supported", INSTEAD.get(node.operator, best))
-        context.symbols[node.outputs[0]] = handler(context, node)
+    context = Context(graph)
+    _inputs(context, io)
+    for node in needed:
+        context.symbols[node.outputs[0]] = HANDLERS[node.operator](context, node)
     views = {output: _output(context, output, io) for output in wanted}
     return context.builder.program(name, graph.inputs, views)
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge import reference
 from edge.decide import FAULT, FLAGGED, SCORE
 from edge.export.model import identifier, input_name, of_onnx
 from edge.quantize import quantize
 from firnline.contracts.quantize import Quantize
-from firnline.errors import ContractError
+from firnline.errors import ContractError, HandshakeError
 from tests.edge.small_models import RULE, VERSIONS, decided, dense, of_dense, of_series, rows
 
 
@@ -84,3 +85,35 @@ def test_names_become_c_identifiers(name, made):
 
 def test_the_input_is_found_by_whatever_name():
     assert input_name(dense()) == "x"
+
+
+def test_an_operator_with_outputs_left_out_is_refused_by_its_name():
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.normal(size=(1, 16, 3)),
+        "r": random.normal(size=(1, 16, 4)),
+        "head": random.normal(size=(4, 2)),
+    }
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["first"], name="turn", perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["first", "w", "r"], ["", "last"], name="memory", hidden_size=4),
+        helper.make_node("Squeeze", ["last", "axis"], ["state"], name="squeeze"),
+        helper.make_node("MatMul", ["state", "head"], ["y"], name="head"),
+    ]
+    constants = [
+        numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()
+    ]
+    constants.append(numpy_helper.from_array(np.array([0], np.int64), "axis"))
+    graph = helper.make_graph(
+        nodes,
+        "recurrent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 6, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    rows = random.normal(size=(32, 6, 3)).astype(np.float32)
+
+    with pytest.raises(HandshakeError, match=r"E[12]0.*memory.*LSTM"):
+        exact = model.SerializeToString()
+        of_onnx("recurrent", (exact, quantize(exact, rows, Quantize()).model), rows)

@@ -66,7 +66,8 @@ the model was made of, is a constant in `{name}.h`.
 | IDE | add `src/{name}.c` to the sources and `src` to the include path |
 
 Compile with optimisation, as C99 or later, with `-ffp-contract=off` and without `-ffast-math`. On
-a core with Helium also with `-fno-tree-vectorize`: its vectors of floats flush subnormals.
+a core with Helium also with `-fno-tree-vectorize -fno-tree-slp-vectorize`: its vectors of floats
+flush subnormals.
 
 ## Exact
 

@@ -101,7 +101,7 @@ def _export(
         with tempfile.TemporaryDirectory() as folder:
             built = build(model, profile, Path(folder))
         enforce(built)
-        write(out / profile.name, {**files_of(built), "int8.onnx": made.model})
+        write(out / profile.name, files_of(built))
         document = built.document()
         document["notes"] = [*made.notes, *document["notes"]]
         documents.append({**document, "path": str(out / profile.name)})

@@ -50,7 +50,7 @@ def test_the_document_holds_every_part(built):
         step.name for step in built.model.program.operations
     ]
     assert report["accuracy"]["agreement"] == 1.0
-    assert set(report["fidelity"]) == {"score.chance", "score", "flagged"}
+    assert set(report["fidelity"]) == {"score.chance", "score"}
     assert max(report["fidelity"]["score.chance"], report["fidelity"]["score"]) < 0.1
     assert {"what": "flash_bytes", "taken": 3000, "limit": 2048 * 1024} in report["budget"]
     assert report["notes"] == [EVIL]

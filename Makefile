@@ -18,7 +18,7 @@ demo: setup
 	@$(BIN)/firnline run refrigeration
 
 test: setup lint
-	@$(BIN)/pytest
+	@sh tests/run.sh $(BIN)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -69,7 +69,7 @@ def _peers(results: Sequence[Row]) -> str:
 
 
 def _models(results: Sequence[Row]) -> str:
-    named = dict.fromkeys(row["model"] for row in results)
+    named = dict.fromkeys(row["model"] for row in results if row["macs"] is not None)
     models = [name for name in named if any(_of(results, name, "mcu-"))]
     cores = [row["target"] for row in _of(results, MAIN, "mcu-")]
     rows = []

@@ -1,17 +1,16 @@
 """A bundle: one folder with an ensemble's models, its proof and a manifest naming every digest."""
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edge.folder import pretty, write
 from firnline.contracts.breach import refuse
 from firnline.contracts.facts import document as facts_document
 from firnline.contracts.handshake import Facts, check
-from firnline.digest import digest, file_digest, tree_digest, tree_manifest
+from firnline.digest import bytes_digest, digest, file_digest, tree_digest, tree_manifest
 from firnline.errors import DeliveryError
 
 FORMAT = "firnline-bundle/3"
@@ -113,20 +112,9 @@ def pack(out: Path, contents: Contents) -> str:
     present = {stage.name for stage in contents.stages if stage_file(stage.name) in contents.files}
     stages = tuple(stage for stage in contents.facts.stages if stage.name in present)
     refuse(check(replace(contents.facts, stages=stages)), f"bundling {contents.name}")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        for name, content in contents.files.items():
-            path = partial / _safe(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        document = _document(contents, tree_manifest(partial))
-        (partial / MANIFEST).write_text(pretty(document), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    files = {str(_safe(name)): content for name, content in contents.files.items()}
+    digests = {name: bytes_digest(content) for name, content in files.items()}
+    write(out, {**files, MANIFEST: pretty(_document(contents, digests))})
     return tree_digest(out)
 
 
@@ -172,17 +160,6 @@ def verify(bundle: Path, expected: str | None = None) -> dict[str, Any]:
     if expected is not None and tree_digest(bundle) != expected:
         raise _broken("D8", bundle, f"digest {tree_digest(bundle)}, not {expected}")
     return document
-
-
-def pretty(document: Mapping[str, Any]) -> str:
-    """JSON for people that is still canonical: sorted keys, two blanks, one newline at the end.
-
-    Raises:
-        ValueError: A float is NaN or infinite.
-    """
-    return (
-        json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
 
 
 def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:

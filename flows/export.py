@@ -16,7 +16,7 @@ from flows.targets import exported, see_to
 from flows.train import train
 from flows.verdicts import publish
 
-_CODE = ("edge.pack",)
+_CODE = ("edge.folder", "edge.pack")
 
 
 @flow(name="export", validate_parameters=False)

@@ -25,6 +25,7 @@ _CODE = (
     "edge.decide",
     "edge.document",
     "edge.export",
+    "edge.folder",
     "edge.lower",
     "edge.mcu",
     "edge.npu",

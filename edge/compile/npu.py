@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge.compile import Artifact, Ran
 from edge.compile.mcu import rows_of, tools_for, values_of
 from edge.decide import SCORE
@@ -245,8 +247,6 @@ def _notes(parts: Split, made: tuple[Body, ...], chosen: list[Compiled]) -> tupl
 
 def _vector_instructions(program: Program) -> int | None:
     """What a Cortex-M55 takes for the same part; None where it cannot be counted here."""
-    import numpy as np
-
     target = core(_VECTOR_CORE)
     row = {name: np.zeros((_ROW, *program.values[name].shape), np.int8) for name in program.inputs}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,15 +1,10 @@
 """One model for one target: compiled, run on the vectors, held to the reference and to budgets."""
 
-import glob
-import os
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-
-from psutil import pid_exists
 
 from edge.compile import Artifact, Ran, compiler
 from edge.decide import SCORE
@@ -110,41 +105,6 @@ def enforce(built: Built) -> None:
             "in float ([quantize] mixed, float_layers) or relax [parity] knowingly where "
             "decisions differ; bytes that differ are a fault of the target: report them",
         )
-
-
-def write(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder whole or not at all; one that is there is replaced.
-
-    Args:
-        out: The folder.
-        files: Path within it -> bytes.
-
-    Raises:
-        ValueError: A path leaves the folder.
-    """
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    _sweep(out)
-    partial.mkdir(parents=True)
-    try:
-        for name, content in files.items():
-            pure = PurePosixPath(name)
-            if pure.is_absolute() or ".." in pure.parts:
-                raise ValueError(f"{name} leaves the folder")
-            path = partial / pure
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _sweep(out: Path) -> None:
-    """Remove what writers of this folder left that were killed."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
-        writer = left.name.split(".")[-2]
-        if not writer.isdigit() or int(writer) == os.getpid() or not pid_exists(int(writer)):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def artifact_digest(files: Mapping[str, bytes]) -> str:

@@ -1,11 +1,9 @@
 """What a model takes on a chip, and what was shown of it: JSON, Markdown and a page with plots."""
 
-import json
-from collections.abc import Mapping
 from importlib.metadata import distribution
-from typing import Any
 
 from edge.export.make import PROOF, Built
+from edge.folder import pretty
 from edge.report.document import document
 from edge.report.html import page
 from edge.report.markdown import across, markdown
@@ -42,13 +40,3 @@ def licence() -> bytes:
     if text is None:
         raise FileNotFoundError("the installed firnline has no licence text; install it again")
     return text.encode()
-
-
-def pretty(value: Mapping[str, Any]) -> bytes:
-    """JSON for people; equal values give equal bytes.
-
-    Raises:
-        ValueError: A float is NaN or infinite.
-    """
-    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()

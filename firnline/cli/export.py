@@ -73,8 +73,9 @@ def _export(
 ) -> list[dict[str, Any]]:
     from edge.compile import compiler
     from edge.export.files import read_model, read_rows
-    from edge.export.make import build, enforce, write
+    from edge.export.make import build, enforce
     from edge.export.model import VECTORS, Io, of_onnx
+    from edge.folder import write
     from edge.quantize import quantize
     from edge.report import across, files_of
     from edge.targets import load

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from edge.compile import Ran, cpu
-from edge.export.make import PROOF, artifact_digest, build, enforce, write
+from edge.export.make import PROOF, artifact_digest, build, enforce
 from edge.export.make import _proof as judge
+from edge.folder import write
 from edge.targets import load
 from firnline.contracts.target import Budget, Memory
 from firnline.digest import bytes_digest, digest
@@ -154,7 +155,7 @@ def test_no_file_leaves_the_folder_and_the_one_before_stays(tmp_path, name):
 ENDLESS = f"""
 import sys
 from pathlib import Path
-from edge.export.make import write
+from edge.folder import write
 
 class Endless(dict):
     def items(self):

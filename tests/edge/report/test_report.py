@@ -10,8 +10,9 @@ import pytest
 from edge.compile import Artifact, Ran
 from edge.export.make import build
 from edge.export.proof import Proof
+from edge.folder import pretty
 from edge.program import Dense
-from edge.report import document, files_of, markdown, page, pretty
+from edge.report import document, files_of, markdown, page
 from edge.report.advice import advice
 from edge.report.document import fidelity
 from edge.report.markdown import across, shown

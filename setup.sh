@@ -45,6 +45,7 @@ command -v redis-server >/dev/null || debian="$debian redis-server"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || debian="$debian postgresql"
 command -v qemu-system-arm >/dev/null || debian="$debian qemu-system-arm"
 command -v arm-none-eabi-gcc >/dev/null || debian="$debian gcc-arm-none-eabi"
+command -v softhsm2-util >/dev/null || debian="$debian softhsm2"
 if [ -n "$debian" ] && command -v apt-get >/dev/null; then
     say "installing$debian"
     # Run level 1 keeps the packages from starting servers of their own.

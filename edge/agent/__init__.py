@@ -1,0 +1,1 @@
+"""The device side: pull what can be trusted, run it, and fall back when it fails."""

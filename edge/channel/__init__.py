@@ -1,0 +1,1 @@
+"""The channel: releases published as plain files under The Update Framework."""

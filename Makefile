@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: setup demo test lint up down clean bench-join bench-edge
+.PHONY: setup demo test lint up down clean bench-join bench-edge bench-channel
 
 setup: $(READY)
 
@@ -32,6 +32,9 @@ bench-join: setup
 
 bench-edge: setup
 	@$(BIN)/python -m benchmarks.edge
+
+bench-channel: setup
+	@$(BIN)/python -m benchmarks.channel_load
 
 up: setup
 	@$(BIN)/firnline up

@@ -110,15 +110,19 @@ class RealDisk:
         """A folder and those above it."""
         if path.is_dir():
             return
-        path.mkdir(parents=True, exist_ok=True)
+        self.folder(path.parent)
+        path.mkdir(exist_ok=True)
         _sync(path.parent)
 
     def remove(self, path: Path) -> None:
         """A file or a folder with all in it gone."""
+        if not (path.exists() or path.is_symlink()):
+            return
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+        _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -1,21 +1,18 @@
 """A bundle: one folder with an ensemble's models, its proof and a manifest naming every digest."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from edge.chain import Link
 from edge.folder import pretty, write
+from edge.verify import FORMAT, MANIFEST, WHOLE, parse_manifest, safe, stage_file
 from firnline.contracts.breach import refuse
 from firnline.contracts.facts import document as facts_document
 from firnline.contracts.handshake import Facts, check
-from firnline.digest import bytes_digest, digest, file_digest, tree_digest, tree_manifest
-from firnline.errors import DeliveryError
+from firnline.digest import bytes_digest, digest, tree_digest
 
-FORMAT = "firnline-bundle/3"
-MANIFEST = "bundle.json"
-MODEL = "int8.onnx"
 TARGET_FIELDS = (
     "artifact_sha256",
     "toolchain",
@@ -75,6 +72,8 @@ class Contents:
         targets: A record a target, as `edge.export.make.Built.document` makes it.
         files: Name in the bundle -> its bytes, bundle.json aside.
         licences: Place in the bundle, as a pattern -> SPDX expression.
+        run: The graphs that a general processor runs, in order.
+        run_note: Why these are not a graph a stage; empty where they are.
     """
 
     name: str
@@ -92,6 +91,8 @@ class Contents:
     files: Mapping[str, bytes]
     targets: Sequence[Mapping[str, Any]] = ()
     licences: Mapping[str, str] = field(default_factory=lambda: {"*": "Apache-2.0"})
+    run: Sequence[Link] = ()
+    run_note: str = ""
 
 
 def pack(out: Path, contents: Contents) -> str:
@@ -108,63 +109,40 @@ def pack(out: Path, contents: Contents) -> str:
 
     Raises:
         HandshakeError: H1 to H8, when the stages do not belong together; nothing is written.
+        DeliveryError: D1 or D5, the manifest or a name is none that could be read again.
     """
     present = {stage.name for stage in contents.stages if stage_file(stage.name) in contents.files}
     stages = tuple(stage for stage in contents.facts.stages if stage.name in present)
     refuse(check(replace(contents.facts, stages=stages)), f"bundling {contents.name}")
-    files = {str(_safe(name)): content for name, content in contents.files.items()}
-    digests = {name: bytes_digest(content) for name, content in files.items()}
-    write(out, {**files, MANIFEST: pretty(_document(contents, digests))})
+    files = {str(safe(name)): content for name, content in contents.files.items()}
+    write(out, {**files, MANIFEST: sealed({**_body(contents), **inventory(files)})})
     return tree_digest(out)
 
 
-def verify(bundle: Path, expected: str | None = None) -> dict[str, Any]:
-    """Hash every file of a bundle again and hold it to its manifest.
+def inventory(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a manifest says of files: `files`, name -> sha256, and `bytes`, name -> length."""
+    return {
+        "files": {name: bytes_digest(content) for name, content in files.items()},
+        "bytes": {name: len(content) for name, content in files.items()},
+    }
 
-    Args:
-        bundle: The folder.
-        expected: Digest that the bundle must have, where it is known from elsewhere. Without
-            it, a bundle forged as a whole is not noticed; signatures are there for that.
 
-    Returns:
-        The manifest.
+def sealed(body: Mapping[str, Any]) -> bytes:
+    """A manifest's bytes, with the digest over all its fields.
 
     Raises:
-        DeliveryError: D1 no readable manifest, D2 files differ, D3 files are missing, D4 files
-            are too many, D5 a path or a link leaves the folder, D6 the manifest was altered, D7
-            an unknown format, D8 another bundle than expected.
+        DeliveryError: D1, it is none that could be read again.
     """
-    document = read_manifest(bundle)
-    files = document["files"]
-    for name in files:
-        _safe(name)
-    links = sorted(
-        str(path.relative_to(bundle))
-        for path in bundle.rglob("*")
-        if path.is_symlink() or not (path.is_file() or path.is_dir())
-    )
-    if links:
-        raise _broken("D5", bundle, f"not plain files: {', '.join(links)}")
-    found = set(tree_manifest(bundle)) - {MANIFEST}
-    for code, problem, names in (
-        ("D3", "missing", set(files) - found),
-        ("D4", "not in the manifest", found - set(files)),
-        (
-            "D2",
-            "differ from their digest",
-            {name for name in found & set(files) if file_digest(bundle / name) != files[name]},
-        ),
-    ):
-        if names:
-            raise _broken(code, bundle, f"{problem}: {', '.join(sorted(names))}")
-    if expected is not None and tree_digest(bundle) != expected:
-        raise _broken("D8", bundle, f"digest {tree_digest(bundle)}, not {expected}")
-    return document
+    content = pretty({**body, "digest": digest(dict(body))})
+    parse_manifest(content, "the bundle that is being made")
+    return content
 
 
-def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:
-    body = {
+def _body(contents: Contents) -> dict[str, Any]:
+    calibration = contents.files.get("calibration.npy")
+    return {
         "format": FORMAT,
+        "kind": WHOLE,
         "name": contents.name,
         "manifest": contents.manifest_digest,
         "snapshot": dict(contents.snapshot),
@@ -187,14 +165,17 @@ def _document(contents: Contents, files: Mapping[str, str]) -> dict[str, Any]:
         "outputs": list(contents.outputs),
         "decide": dict(contents.decide),
         "parity": dict(contents.parity),
-        "calibration": {**contents.calibration, "sha256": files.get("calibration.npy")},
+        "calibration": {
+            **contents.calibration,
+            "sha256": None if calibration is None else bytes_digest(calibration),
+        },
         "lock": {name: feature["digest"] for name, feature in contents.features.items()},
         "targets": {record["target"]: _target(record) for record in contents.targets},
         "handshake": facts_document(contents.facts),
         "licences": dict(contents.licences),
-        "files": dict(files),
+        "run": [link.document() for link in contents.run],
+        "run_note": contents.run_note,
     }
-    return {**body, "digest": digest(body)}
 
 
 def _target(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,63 +188,3 @@ def _target(record: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": record["proof"]["verdict"],
         "proof": f"targets/{record['target']}/proof.json",
     }
-
-
-def stage_file(name: str) -> str:
-    """Where a stage's own graph lies in a bundle.
-
-    Raises:
-        DeliveryError: D5, the name would leave the folder.
-    """
-    return str(_safe(f"stages/{name}.onnx"))
-
-
-def read_manifest(bundle: Path) -> dict[str, Any]:
-    """What bundle.json holds, once it has the digest it names; files are not looked at.
-
-    Raises:
-        DeliveryError: D1, D5, D6 or D7.
-    """
-    path = bundle / MANIFEST
-    if bundle.is_symlink() or path.is_symlink():
-        raise _broken("D5", bundle, "the bundle or its manifest is a link")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        files = document["files"]
-        if not all(isinstance(item, str) for pair in files.items() for item in pair):
-            raise TypeError("files must map names to digests")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _broken("D1", bundle, f"no readable {MANIFEST}: {error}") from error
-    if document.get("format") != FORMAT:
-        raise _broken(
-            "D7",
-            bundle,
-            f"format {document.get('format')!r}, not {FORMAT!r}",
-            "build it again with `firnline run`, or read it with the firnline that made it",
-        )
-    body = {name: value for name, value in document.items() if name != "digest"}
-    if document.get("digest") != digest(body):
-        raise _broken("D6", bundle, f"{MANIFEST} does not have the digest it names")
-    return dict(document)
-
-
-def _safe(name: str) -> PurePosixPath:
-    """The name as a path inside the bundle."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
-        raise DeliveryError(
-            "D5",
-            found=f"the name {name!r} leaves the bundle or is not in its plain form",
-            where="a bundle's files",
-            mend="name files inside the bundle, such as int8.onnx",
-        )
-    return path
-
-
-def _broken(
-    code: str,
-    bundle: Path,
-    found: str,
-    mend: str = "fetch the bundle again, or build it again with `firnline run`",
-) -> DeliveryError:
-    return DeliveryError(code, found=found, where=str(bundle), mend=mend)

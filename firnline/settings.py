@@ -18,6 +18,8 @@ class Settings(BaseSettings):
         carbon_file: Carbon-intensity series (CSV) when the data brings none.
         prefect_port: Loopback port of `make up`'s Prefect server.
         mlflow_port: Loopback port of `make up`'s MLflow server.
+        channel: The channel's folder; `channel` below the state folder when not given.
+        keys: Folder of the channel's key files; `keys` below the state folder when not given.
     """
 
     model_config = SettingsConfigDict(env_prefix="FIRNLINE_", frozen=True)
@@ -30,11 +32,23 @@ class Settings(BaseSettings):
     carbon_file: Path | None = None
     prefect_port: int = Field(default=4200, ge=1, le=65535)
     mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    channel: Path | None = None
+    keys: Path | None = None
 
     @property
     def state(self) -> Path:
         """The state folder as an absolute path."""
         return (self.project / self.home).resolve()
+
+    @property
+    def channel_folder(self) -> Path:
+        """The channel's folder as an absolute path."""
+        return (self.project / (self.channel or self.home / "channel")).resolve()
+
+    @property
+    def key_folder(self) -> Path:
+        """The folder of the channel's key files as an absolute path."""
+        return (self.project / (self.keys or self.home / "keys")).resolve()
 
     @property
     def data(self) -> Path:

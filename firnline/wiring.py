@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from firnline.adapters.feature_data import FeatureData
     from firnline.adapters.ledger_file import FileLedger
     from firnline.adapters.mlflow_registry import MlflowRegistry
+    from firnline.adapters.offer_folder import OfferFolder
     from firnline.contracts.lock import Lock
 
 
@@ -81,6 +82,13 @@ def registry() -> MlflowRegistry:
     from firnline.adapters.mlflow_registry import MlflowRegistry
 
     return MlflowRegistry(settings().state)
+
+
+def offers() -> OfferFolder:
+    """Releases that wait for somebody's word."""
+    from firnline.adapters.offer_folder import OfferFolder
+
+    return OfferFolder(settings().state / "offers")
 
 
 def prefect_environment() -> None:

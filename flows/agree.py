@@ -2,7 +2,7 @@
 
 from firnline import wiring
 from firnline.contracts.breach import refuse
-from firnline.contracts.facts import of_manifest
+from firnline.contracts.declared_facts import of_manifest
 from firnline.contracts.features import WindowView
 from firnline.contracts.handshake import Facts, check
 from firnline.workload import Workload

@@ -1,22 +1,46 @@
 """Step 4: one float graph -> int8 -> parity gate -> every target, proved -> bundle."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from prefect import flow
 
-from edge.pack import Contents, StageRecord, pack, stage_file
+from edge.licences import patterns
+from edge.pack import Contents, StageRecord, pack
 from edge.report import across, licence
+from edge.verify import stage_file
 from firnline import wiring
 from firnline.contracts.facts import of_document
 from firnline.contracts.lock import Lock, render
+from firnline.evidence.scores import DecisionRule
 from firnline.workload import Workload, locate
+from flows.offers import offer
 from flows.quantize import CALIBRATION, FLOAT, INT8, VECTORS, quantized
+from flows.register import metrics, params
 from flows.steps import Document, Results, Step, code, folder_of, run_step
 from flows.targets import exported, see_to
 from flows.train import train
-from flows.verdicts import publish
+from flows.verdicts import publish, summarise
 
-_CODE = ("edge.folder", "edge.pack")
+if TYPE_CHECKING:
+    from edge.stage_graphs import Chain
+
+_CODE = (
+    "edge.bom",
+    "edge.bom_components",
+    "edge.chain",
+    "edge.folder",
+    "edge.golden",
+    "edge.licences",
+    "edge.model_card",
+    "edge.model_facts",
+    "edge.pack",
+    "edge.session",
+    "edge.stage_graphs",
+    "edge.verify",
+)
 
 
 @flow(name="export", validate_parameters=False)
@@ -34,7 +58,7 @@ def export(ensemble: str, data: str | None = None, before: Results | None = None
         DeliveryError: E80 or E81 a target's profile, E40 to E69 a tool.
     """
     workload = locate(ensemble, wiring.settings().project)
-    wanted = see_to(workload)
+    wanted, alone = see_to(workload), before is None
     before = before or train(ensemble, data)
     int8 = quantized(workload, before)
     publish(workload.name, int8["decision"], reused=int8["reused"])
@@ -43,11 +67,12 @@ def export(ensemble: str, data: str | None = None, before: Results | None = None
         "train": before["train"]["key"],
         "quantize": int8["key"],
         "targets": [target["key"] for target in targets],
+        "license": workload.manifest.ensemble.license,
         "code": code(*_CODE),
     }
 
     def make(out: Path) -> Document:
-        contents = _contents(workload, before, int8, targets)
+        contents = _with_papers(_contents(workload, before, int8, targets), workload, before)
         records = [target["record"] for target in targets]
         figures = {name: int8[name] for name in ("onnx", "parity", "decision")}
         packed = pack(out / "bundle", contents)
@@ -56,6 +81,9 @@ def export(ensemble: str, data: str | None = None, before: Results | None = None
         return {**figures, "targets": records, "bundle": packed}
 
     document = run_step(Step(workload.name, "export", inputs, "packing", make, _summary))
+    if alone:
+        # Within the main job the release is offered once it has been judged as well.
+        offer(workload, document, {"parity": summarise(int8)})
     return {**before, "export": document}
 
 
@@ -73,6 +101,7 @@ def _contents(
     targets: list[Document],
 ) -> Contents:
     trained, manifest = before["train"], workload.manifest
+    chain, golden = _graphs_that_run(trained, folder_of(int8))
     return Contents(
         name=manifest.name,
         manifest_digest=manifest.digest(),
@@ -102,8 +131,46 @@ def _contents(
         calibration=int8["calibration"],
         facts=of_document(trained["facts"], "the training"),
         targets=[target["record"] for target in targets],
-        files=_files(workload, trained, folder_of(int8), targets),
+        files={
+            **_files(workload, trained, folder_of(int8), targets),
+            **chain.graphs,
+            **golden,
+        },
+        licences=patterns(manifest.ensemble.license),
+        run=chain.links,
+        run_note=chain.note,
     )
+
+
+def _with_papers(contents: Contents, workload: Workload, before: Results) -> Contents:
+    """The contents with their bill of materials and model card."""
+    from edge import bom, model_card
+
+    registered, trained = before["register"], before["train"]
+    found = wiring.registry().figures(registered["name"], registered["version"])
+    # The run may be of an earlier training of the same model, with another threshold.
+    told: Document = {**found.params, **params(workload.manifest)}
+    settings = {name: str(value) for name, value in told.items()}
+    measured: dict[str, float | None] = {**found.metrics, **metrics(trained["metrics"])}
+    figures = {name: value for name, value in measured.items() if value is not None}
+    papers = {
+        bom.FILE: bom.bom(contents, settings, figures),
+        model_card.FILE: model_card.card(contents, settings, figures),
+    }
+    return replace(contents, files={**contents.files, **papers})
+
+
+def _graphs_that_run(trained: Document, made: Path) -> "tuple[Chain, dict[str, bytes]]":
+    """The int8 graph as a chain of stages, and golden windows scored by it."""
+    from edge.golden import golden
+    from edge.stage_graphs import chain
+
+    with np.load(made / VECTORS, allow_pickle=False) as vectors:
+        features, labels = vectors["features"], vectors["labels"]
+    names = [stage["name"] for stage in trained["stages"]]
+    deciding = trained["output"].partition(".")[0]
+    split = chain((made / INT8).read_bytes(), names, deciding, features)
+    return split, golden(split, features, labels, DecisionRule.of(trained))
 
 
 def _graphs(folder: Path, trained: Document) -> dict[str, bytes]:

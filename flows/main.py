@@ -1,6 +1,7 @@
 """The main job: the seven steps in order, and one document of what came of them."""
 
 import importlib
+from dataclasses import asdict
 from typing import Any
 
 from prefect import flow
@@ -8,6 +9,7 @@ from prefect import flow
 from firnline import wiring
 from firnline.adapters.artifact_store import write_atomically
 from firnline.contracts.ensemble import Ensemble
+from firnline.contracts.offer import Offer
 from firnline.digest import canonical_json
 from firnline.errors import HandshakeError
 from firnline.workload import locate
@@ -15,11 +17,13 @@ from flows.drift import drift
 from flows.export import export
 from flows.features import features
 from flows.ingest import ingest
+from flows.offers import offer
 from flows.progress import reporter
 from flows.shadow import shadow
 from flows.steps import Document, Results, folder_of
 from flows.targets import see_to
 from flows.train import train
+from flows.verdicts import summarise
 from flows.window import window
 
 
@@ -43,7 +47,9 @@ def run(ensemble: str, data: str | None = None) -> Document:
     results: Results = ingest(ensemble, data)
     for step in (features, train, export, shadow, drift, window):
         results = step(ensemble, before=results)
-    document = describe(workload.manifest, results)
+    judged = {gate: summarise(results[gate]) for gate in ("shadow", "drift")}
+    offered = offer(workload, results["export"], judged)
+    document = describe(workload.manifest, results, offered)
     state = wiring.settings().state
     write_atomically(state / "runs" / f"{workload.name}.json", canonical_json(document))
     return document
@@ -86,7 +92,7 @@ def reproduce(ensemble: str, protocol: str, data: str | None = None) -> Document
     }
 
 
-def describe(manifest: Ensemble, results: Results) -> Document:
+def describe(manifest: Ensemble, results: Results, offered: Offer | None = None) -> Document:
     """The steps' documents as the one document machines read."""
     computed, trained, exported = results["features"], results["train"], results["export"]
     bundle = folder_of(exported) / "bundle"
@@ -122,6 +128,7 @@ def describe(manifest: Ensemble, results: Results) -> Document:
             "report": str(folder_of(results["drift"]) / "drift.html"),
         },
         "window": _verdict(results["window"]),
+        "offer": None if offered is None else {**asdict(offered), "command": offered.command},
         "reused": [name for name, document in results.items() if document["reused"]],
     }
 

@@ -76,8 +76,8 @@ def _run(workload: Workload, before: Results, trained: Document) -> "TrainingRun
             dvc=ingested["dvc"],
             sha256=ingested["snapshot"],
         ),
-        params=_params(manifest),
-        metrics=_metrics(trained["metrics"]),
+        params=params(manifest),
+        metrics=metrics(trained["metrics"]),
         tags={
             "training_set": before["features"]["training_set"],
             "feature_data": ", ".join(
@@ -89,20 +89,21 @@ def _run(workload: Workload, before: Results, trained: Document) -> "TrainingRun
     )
 
 
-def _params(manifest: Ensemble) -> dict[str, Any]:
-    """The manifest's settings, flat."""
-    params = {f"split.{name}": value for name, value in manifest.split.model_dump().items()}
+def params(manifest: Ensemble) -> dict[str, Any]:
+    """The manifest's settings, flat, as the run has them."""
+    found = {f"split.{name}": value for name, value in manifest.split.model_dump().items()}
     for stage in manifest.stage:
-        params |= {f"{stage.name}.{name}": value for name, value in stage.options.items()}
-    return params
+        found |= {f"{stage.name}.{name}": value for name, value in stage.options.items()}
+    return found
 
 
-def _metrics(measured: Document) -> dict[str, float | None]:
-    metrics: dict[str, float | None] = {}
+def metrics(measured: Document) -> dict[str, float | None]:
+    """A training's figures, flat, as the run has them: `test.auc`, `test.auc.slow_leak`."""
+    found: dict[str, float | None] = {}
     for part, scores in measured.items():
-        metrics |= {f"{part}.{name}": scores[name] for name in ("auc", "f1", "far", "mar")}
-        metrics |= {f"{part}.auc.{name}": area for name, area in scores["by_class"].items()}
-    return metrics
+        found |= {f"{part}.{name}": scores[name] for name in ("auc", "f1", "far", "mar")}
+        found |= {f"{part}.auc.{name}": area for name, area in scores["by_class"].items()}
+    return found
 
 
 def _registered(document: Document) -> str:

@@ -1,1 +1,1 @@
-"""The channel: releases published as plain files under The Update Framework."""
+"""The channel: a TUF repository that brings releases to devices, and what keeps it."""

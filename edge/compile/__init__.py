@@ -27,6 +27,8 @@ class Artifact:
         layers: A row a layer, for the report.
         notes: What a person should know of this model on this chip.
         built: What `run` takes, such as a binary's image.
+        identity: sha256 of its constants as a device finds them in its flash; None where a target
+            has no way to tell.
     """
 
     files: Mapping[str, bytes]
@@ -35,6 +37,7 @@ class Artifact:
     layers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     built: Any = None
+    identity: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper
 from edge.compile import Artifact, Ran, Values
 from edge.decide import SCORE
 from edge.export.model import Model
-from edge.parity_run import exact_in_eight_bits, score
+from edge.parity_run import score
 from edge.program import Dense, Dequantize, Operation, Value
+from edge.session import exact_in_eight_bits
 from firnline.contracts.target import Profile
 
 EXACT = True

@@ -70,6 +70,7 @@ def compile(model: Model, profile: Profile, folder: Path) -> Artifact:
         },
         layers=tuple(_row(layer) for layer in project.layers),
         built=_Built(image, project, settings),
+        identity=project.identity.sha256,
     )
 
 

@@ -17,8 +17,8 @@ from edge.compile import Artifact, Ran
 from edge.decide import SCORE
 from edge.export.model import Model, input_name
 from edge.npu.vendor import Converted, agreement, convert
-from edge.parity_run import integer_session
 from edge.program import Dequantize, Program, Quantize
+from edge.session import integer_session
 from firnline.contracts.target import Profile
 from firnline.errors import HandshakeError
 

@@ -10,7 +10,7 @@ from edge.compile import Artifact, Ran, compiler
 from edge.decide import SCORE
 from edge.export.model import Model
 from edge.export.proof import Decisions, Proof, compare, decisions, reasons
-from edge.parity_run import exact_in_eight_bits
+from edge.session import exact_in_eight_bits
 from firnline.contracts.target import Profile, over_budget
 from firnline.digest import bytes_digest, digest
 from firnline.errors import EvidenceError
@@ -128,11 +128,16 @@ def _proof(
         exact=exact,
         bytes=found,
         decisions=decided,
-        bound_to={"artifact": artifact_digest(artifact.files), **model.digests},
+        bound_to=_bound_to(model, artifact),
         toolchain=artifact.toolchain,
         runner=ran.runner,
         host=f"{platform.machine()}, int8 {'exact' if exact_in_eight_bits() else 'saturates'}",
     )
+
+
+def _bound_to(model: Model, artifact: Artifact) -> dict[str, str]:
+    identity = {} if artifact.identity is None else {"identity": artifact.identity}
+    return {"artifact": artifact_digest(artifact.files), **identity, **model.digests}
 
 
 def _decided(model: Model, ran: Ran) -> Decisions | None:

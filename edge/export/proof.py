@@ -136,7 +136,8 @@ class Proof:
         exact: Whether every byte had to be the reference's.
         bytes: The comparison; None where nothing ran.
         decisions: Beside the float model; None without a decision rule.
-        bound_to: sha256 of `artifact`, `program`, `onnx`, `vectors` and `golden`.
+        bound_to: sha256 of `artifact`, `program`, `onnx`, `vectors` and `golden`; of a
+            microcontroller's constants in flash as well, `identity`.
         toolchain: Tool -> version.
         runner: What ran it.
         host: Architecture of the machine, and whether its ONNX Runtime is exact in eight bits.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.mcu import emit_identity
 from edge.mcu.emit_text import C_TYPES, WIDTH, identifier, identifiers, number, quoted, words
 from edge.program import Program, Value
 from firnline.errors import HandshakeError
@@ -96,6 +97,7 @@ def header(program: Program, family: str, arena_bytes: int, versions: Mapping[st
 #ifndef {upper}_H
 #define {upper}_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined({upper}_ALIGNED)
@@ -131,6 +133,7 @@ typedef struct {{
 /* One inference. Inputs and outputs must not overlap. */
 {signature(name, inputs, outputs)};
 
+{emit_identity.declaration(name)}
 #ifdef __cplusplus
 }}
 #endif

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.mcu import emit_floating, emit_integer, emit_trees, memory
+from edge.mcu import emit_floating, emit_identity, emit_integer, emit_trees, memory
 from edge.mcu.emit import emit
 from edge.mcu.emit_entry import entry
 from edge.mcu.emit_header import header, ports, signature
@@ -72,6 +72,7 @@ class Project:
         files: Text by name: the header, the source, the kernels, and `entry.c` for the runners.
         arena_bytes: RAM that a context takes.
         layers: In the order of computation.
+        identity: Of its constants, as they must lie in flash.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Project:
     files: dict[str, str]
     arena_bytes: int
     layers: tuple[Layer, ...]
+    identity: emit_identity.Identity
 
 
 def generate(program: Program, family: str, versions: Mapping[str, str] | None = None) -> Project:
@@ -104,16 +106,19 @@ def generate(program: Program, family: str, versions: Mapping[str, str] | None =
     headers = tuple(dict.fromkeys(name for one in emitted for name in one.headers))
     if plan.copies:
         headers = tuple(dict.fromkeys((*headers, "firnline_portable_move.h")))
+    source = _source(program, emitted, plan, headers)
+    constants = emit_identity.tables(source)
     files = {
         f"{program.name}.h": header(program, family, plan.arena_bytes, versions or {}),
-        f"{program.name}.c": _source(program, emitted, plan, headers),
+        f"{program.name}.c": f"{source}\n{emit_identity.definition(program.name, constants)}",
         **_kernel_files(headers),
         "entry.c": entry(program),
     }
     layers = tuple(
         _layer(program, plan, index, one) for index, one in enumerate(emitted) if one.call
     )
-    return Project(program.name, family, files, max(plan.arena_bytes, 16), layers)
+    identity = emit_identity.identity(constants)
+    return Project(program.name, family, files, max(plan.arena_bytes, 16), layers, identity)
 
 
 def _kernels(family: str) -> Kernels:

@@ -69,6 +69,9 @@ Compile with optimisation, as C99 or later, with `-ffp-contract=off` and without
 a core with Helium also with `-fno-tree-vectorize -fno-tree-slp-vectorize`: its vectors of floats
 flush subnormals.
 
+With `{upper}_IDENTITY` defined for `{name}.c`, `{name}_identity` hands over every constant as it
+lies in flash, for a bootloader that holds them to the release's signed firmware manifest.
+
 ## Exact
 
 Every result is defined to the bit, and is the same on every core, with every compiler that keeps

@@ -28,6 +28,10 @@ project({name} LANGUAGES C)
 add_library({name} STATIC src/{name}.c)
 target_include_directories({name} PUBLIC src)
 set_target_properties({name} PROPERTIES C_STANDARD 99)
+option({name.upper()}_IDENTITY "Let a bootloader check the model's constants" OFF)
+if({name.upper()}_IDENTITY)
+  target_compile_definitions({name} PUBLIC {name.upper()}_IDENTITY)
+endif()
 # Products and sums are never fused: the results are defined to the bit.
 if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
   target_compile_options({name} PRIVATE
@@ -111,6 +115,9 @@ if(CONFIG_FIRNLINE_{upper})
   zephyr_library_sources(../src/{name}.c)
   zephyr_library_compile_options(
     -ffp-contract=off -fno-tree-vectorize -fno-tree-slp-vectorize)
+  if(CONFIG_FIRNLINE_{upper}_IDENTITY)
+    zephyr_compile_definitions({upper}_IDENTITY)
+  endif()
 endif()
 """
     kconfig = f"""\
@@ -118,6 +125,10 @@ config FIRNLINE_{upper}
 \tbool "The model {name}"
 \thelp
 \t  A model as C99, without allocation and without other libraries.
+
+config FIRNLINE_{upper}_IDENTITY
+\tbool "Let a bootloader check its constants"
+\tdepends on FIRNLINE_{upper}
 """
     files = {"module.yml": module, "CMakeLists.txt": build, "Kconfig": kconfig}
     return {f"zephyr/{path}": text for path, text in files.items()}

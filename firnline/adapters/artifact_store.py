@@ -47,6 +47,29 @@ class ArtifactStore:
         document: dict[str, Any] = record["document"]
         return document if record["key"] == key and found == record["files"] else None
 
+    def find(self, ensemble: str, step: str, **wanted: str) -> tuple[Path, dict[str, Any]] | None:
+        """The newest whole artifact of a step whose document says what is wanted.
+
+        Args:
+            ensemble: Whose.
+            step: The step's name.
+            wanted: Field of its document -> value.
+
+        Returns:
+            Its folder and its document; None where there is none.
+        """
+        records = (self.root / ensemble / step).glob(f"*/{_RECORD}")
+        for path in sorted(records, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                continue
+            document: dict[str, Any] = record["document"]
+            said = all(document.get(name) == value for name, value in wanted.items())
+            if said and self.whole(ensemble, step, record["key"]) is not None:
+                return path.parent, document
+        return None
+
     def discard(self, ensemble: str, step: str, key: str) -> None:
         """Forget an artifact, so that it is made anew."""
         shutil.rmtree(self.folder(ensemble, step, key), ignore_errors=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 from firnline.adapters.registry_records import (
     Dataset,
+    Figures,
     LiveModel,
     ModelRecord,
     Registration,
@@ -31,6 +32,7 @@ from firnline.digest import canonical_json, short
 
 __all__ = [
     "Dataset",
+    "Figures",
     "LiveModel",
     "MlflowRegistry",
     "ModelRecord",
@@ -142,6 +144,13 @@ class MlflowRegistry:
         client.log_artifacts(run_id, str(folder))
         client.set_terminated(run_id, "FINISHED")
         return run_id
+
+    def figures(self, name: str, number: int) -> Figures:
+        """What the run of a registered version was told and measured; its id and times are not."""
+        client = self._client()
+        run_id = str(client.get_model_version(name, str(number)).run_id)
+        found = client.get_run(run_id).data
+        return Figures(dict(found.params), {name: float(v) for name, v in found.metrics.items()})
 
     def log_proofs(self, name: str, number: int, proofs: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep what every target proved with a registered version and with its run.

@@ -69,6 +69,19 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What a run says of how a model was made and how good it is.
+
+    Attributes:
+        params: Settings by name, as text.
+        metrics: Figures by name, such as `test.auc` and `test.auc.slow_leak`.
+    """
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Registration:
     """Where a run stands in the registry.
 

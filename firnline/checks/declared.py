@@ -6,7 +6,7 @@ from pathlib import Path
 from firnline.checks.finding import Finding, Findings, no, ok, untried
 from firnline.checks.tools import Tools
 from firnline.contracts.breach import Breach
-from firnline.contracts.facts import of_manifest
+from firnline.contracts.declared_facts import of_manifest
 from firnline.contracts.features import WindowView
 from firnline.contracts.handshake import check as handshake
 from firnline.contracts.reading import ReadingContract

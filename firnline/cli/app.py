@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from firnline.cli.channel_key_options import channel
 from firnline.cli.export_options import export
+from firnline.cli.walk_options import walk
 
 app = typer.Typer(
     name="firnline",
@@ -165,6 +167,9 @@ def trace(
     trace_ensemble(ensemble, data, as_json=as_json)
 
 
+app.command()(walk)
+
+
 @app.command()
 def reconcile(
     ensemble: EnsembleArgument,
@@ -255,6 +260,7 @@ def lock_why(name: VersionArgument, as_json: JsonOption = False) -> None:
 
 
 app.command()(export)
+app.add_typer(channel, name="channel")
 
 
 @app.command()

@@ -46,7 +46,7 @@ def of_target(name: str) -> list[Finding]:
 def _processor(wanted: Cpu) -> Finding:
     """Whether this machine can prove what the target will compute."""
     from edge.compile.cpu import machine
-    from edge.parity_run import exact_in_eight_bits
+    from edge.session import exact_in_eight_bits
 
     here = machine()
     if here != wanted.machine:

@@ -11,7 +11,8 @@ from rich.table import Table
 from firnline import wiring
 from firnline.cli.show import print_json, screen
 from firnline.contracts.breach import Breach
-from firnline.contracts.facts import of_document, of_manifest
+from firnline.contracts.declared_facts import of_manifest
+from firnline.contracts.facts import of_document
 from firnline.contracts.handshake import Facts, check
 from firnline.errors import FirnlineError
 from firnline.workload import locate, views
@@ -53,7 +54,7 @@ def _ensemble(name: str) -> tuple[dict[str, str], list[Breach]]:
 
 def _bundle(folder: Path) -> tuple[dict[str, str], list[Breach]]:
     from edge.load import gather
-    from edge.pack import verify
+    from edge.verify import verify
 
     lock = wiring.lock().digests()
     try:

@@ -26,7 +26,7 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
     from edge.load import load
 
     name = locate(ensemble, wiring.settings().project).name
-    run = _last_run(name)
+    run = last_run(name)
     verdict, reason = run["shadow"]["verdict"], run["shadow"]["reason"]
     if verdict not in _ALLOWED and override is None:
         raise EvidenceError(
@@ -57,7 +57,12 @@ def promote_candidate(ensemble: str, override: str | None, *, as_json: bool) -> 
         screen().print(f"{name} version {version} is live: bundle {run['bundle']['digest'][:12]}")
 
 
-def _last_run(name: str) -> dict[str, Any]:
+def last_run(name: str) -> dict[str, Any]:
+    """The document of an ensemble's last whole run.
+
+    Raises:
+        EvidenceError: E4, there is none.
+    """
     path = wiring.settings().state / "runs" / f"{name}.json"
     if not path.is_file():
         raise EvidenceError(

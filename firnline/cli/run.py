@@ -172,7 +172,16 @@ def summary_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("bundle", f"{nearby(document['bundle']['path'])}  #{document['bundle']['digest'][:12]}"),
         ("report", nearby(document["drift"]["report"])),
     ]  # fmt: skip
+    if document.get("offer"):
+        rows.append(("offer", _offer(document["offer"])))
     return rows
+
+
+def _offer(found: dict[str, Any]) -> str:
+    """What became of the release's offer, or what to type."""
+    if found["verdict"] != "waiting":
+        return f"{found['verdict']}: {found['reason']}"
+    return f"approve with: {found['command']}"
 
 
 def _target(name: str, found: dict[str, Any]) -> str:

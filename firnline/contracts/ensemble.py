@@ -5,9 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from firnline.contracts.quantize import Parity, Quantize
+from firnline.contracts.spdx import expression
 from firnline.digest import digest
 from firnline.errors import HandshakeError
 
@@ -26,11 +27,13 @@ class Identity(_Part):
         name: The ensemble's name, also its MLflow model and its folder under data/.
         entity: What a prediction is about, such as `device`.
         key: The entity's column in readings and features.
+        license: SPDX expression of what is made of it; None where nobody has said.
     """
 
     name: Name
     entity: Name
     key: Name = "device_id"
+    license: Annotated[str, AfterValidator(expression)] | None = None
 
 
 class Simulate(_Part):
@@ -244,8 +247,8 @@ class Ensemble(_Part):
         raise KeyError(reference)
 
     def digest(self) -> str:
-        """sha256 of the manifest's meaning; comments and layout do not count."""
-        return digest(self.model_dump(mode="json"))
+        """sha256 of the manifest's meaning; comments, layout and the licence do not count."""
+        return digest(self.model_dump(mode="json", exclude={"ensemble": {"license"}}))
 
     @model_validator(mode="after")
     def _wired(self) -> Self:

@@ -1,47 +1,11 @@
-"""What the handshake is told: taken from a manifest and its views, and kept as JSON in a bundle."""
+"""What the handshake is told after training, and as JSON in a bundle; a device reads it too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from firnline.contracts.ensemble import Ensemble, Output, Stage
-from firnline.contracts.features import TIMESTAMP_COLUMN, WindowView
 from firnline.contracts.handshake import Clock, Columns, Facts, StageFacts
 from firnline.errors import HandshakeError
-
-
-def of_manifest(manifest: Ensemble, views: Sequence[WindowView], lock: Mapping[str, str]) -> Facts:
-    """The facts before training: what is declared and defined.
-
-    Args:
-        manifest: The ensemble.
-        views: Every view its stages read.
-        lock: Published reference -> digest; only what the ensemble reads is kept.
-    """
-    by_reference = {view.reference: view for view in views}
-    return Facts(
-        ensemble=manifest.name,
-        declared=tuple(stage.name for stage in manifest.stage),
-        stages=tuple(_stage(manifest, stage, by_reference) for stage in manifest.stage),
-        lock={name: lock[name] for name in manifest.references() if name in lock},
-    )
-
-
-def _stage(manifest: Ensemble, stage: Stage, views: Mapping[str, WindowView]) -> StageFacts:
-    first = views[stage.features[0]]
-    return StageFacts(
-        name=stage.name,
-        features={name: views[name].digest() for name in stage.features},
-        clock=Clock(
-            first.entity, first.key, TIMESTAMP_COLUMN, first.window_seconds, first.every_seconds
-        ),
-        upstream={name: _columns(manifest.output(name)) for name in stage.upstream},
-        outputs={output.name: _columns(output) for output in stage.outputs},
-    )
-
-
-def _columns(output: Output) -> Columns:
-    return Columns(output.dtype, output.width, output.range)
 
 
 def trained(
@@ -113,7 +77,7 @@ def of_document(found: Any, where: str) -> Facts:
             lock={_text(name): _text(value) for name, value in found["lock"].items()},
             inputs=None if found["inputs"] is None else tuple(map(_text, found["inputs"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise HandshakeError(
             "H0",
             found=f"no record of what belongs together: {type(error).__name__}: {error}",
@@ -126,12 +90,22 @@ def _stage_of(found: Any) -> StageFacts:
     return StageFacts(
         name=_text(found["name"]),
         features={_text(name): _text(value) for name, value in found["features"]},
-        clock=None if found["clock"] is None else Clock(**found["clock"]),
+        clock=None if found["clock"] is None else _clock_of(found["clock"]),
         upstream={_text(name): _columns_of(*block) for name, *block in found["upstream"]},
         outputs={_text(name): _columns_of(*block) for name, *block in found["outputs"]},
         digest=None if found["digest"] is None else _text(found["digest"]),
         learned_from={_text(name): _text(value) for name, value in found["learned_from"].items()},
         out_of_fold=bool(found["out_of_fold"]),
+    )
+
+
+def _clock_of(found: Mapping[str, Any]) -> Clock:
+    return Clock(
+        entity=_text(found["entity"]),
+        key=_text(found["key"]),
+        timestamp_column=_text(found["timestamp_column"]),
+        window_seconds=int(found["window_seconds"]),
+        every_seconds=int(found["every_seconds"]),
     )
 
 

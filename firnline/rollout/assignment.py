@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from firnline.contracts.places import TRACKS, plain, sha256
-from firnline.digest import canonical_json
+from firnline.digest import bytes_digest, canonical_json
 from firnline.errors import DeliveryError
 from firnline.rollout.cohorts import place
 
@@ -58,6 +58,8 @@ class Assignment:
             keeps what it holds where there is none.
         pins: Release -> target -> its manifest.
         reason: Why it is as it is, in one sentence.
+        previous: sha256 of the assignment before it, so that the newest vouches for all that
+            stood before; empty for the first.
     """
 
     ensemble: str
@@ -67,6 +69,7 @@ class Assignment:
     waves: tuple[Wave, ...]
     pins: Mapping[str, Mapping[str, Pin]]
     reason: str = ""
+    previous: str = ""
 
     def release_for(self, device: str) -> str | None:
         """Digest of the release that a device gets; None where no wave has reached it."""
@@ -137,6 +140,7 @@ def assign(
         waves=waves,
         pins={wave.release: known[wave.release] for wave in waves},
         reason=reason,
+        previous=bytes_digest(render(before)) if before else "",
     )
 
 
@@ -154,6 +158,7 @@ def render(assignment: Assignment) -> bytes:
             for release, pins in assignment.pins.items()
         },
         "reason": assignment.reason,
+        "previous": assignment.previous,
     }
     return f"{canonical_json(document)}\n".encode()
 
@@ -192,6 +197,7 @@ def parse(content: bytes, where: str) -> Assignment:
             waves=waves,
             pins=pins,
             reason=_text(found["reason"]),
+            previous=found["previous"] and sha256(found["previous"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DeliveryError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.pack import verify
+from edge.verify import verify
 from tests.resources.project import Project
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-ensemble.md"

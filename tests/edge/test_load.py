@@ -1,18 +1,24 @@
 """A server and a device load a bundle as one whole ensemble, or not at all."""
 
+import contextlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge.load import load
-from edge.pack import Contents, StageRecord, pack, stage_file
+from edge.pack import Contents, StageRecord, pack
+from edge.verify import stage_file
 from firnline.contracts.handshake import Columns, Facts, StageFacts
 from firnline.contracts.stages import stage_digest
 from firnline.digest import bytes_digest, digest
-from firnline.errors import DeliveryError, HandshakeError
+from firnline.errors import DeliveryError, FirnlineError, HandshakeError
 from models.float_onnx import Graph
 
 READS = {"view@v1": "d" * 64}
@@ -93,6 +99,13 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "bundle"
+    pack(folder, contents())
+    return folder
+
+
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     pack(tmp_path / "other", contents(encoder=5.0))
@@ -108,6 +121,7 @@ def resealed(bundle: Path) -> None:
         for name in document["files"]
         if (bundle / name).is_file()
     }
+    document["bytes"] = {name: (bundle / name).stat().st_size for name in document["files"]}
     del document["digest"]
     path.write_text(json.dumps({**document, "digest": digest(document)}))
 
@@ -205,3 +219,38 @@ def test_a_stage_name_cannot_lead_out(bundle: Path) -> None:
     with pytest.raises(DeliveryError) as caught:
         load(bundle, "device")
     assert caught.value.code == "D5"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6) | st.just("encoder.score"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
+    max_leaves=6,
+)  # fmt: skip
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every container in a document, with every key in it."""
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    found = [(value, key) for key in keys]
+    for key in keys:
+        if isinstance(value[key], dict | list):
+            found += places(value[key])
+    return found
+
+
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_a_record_of_any_shape_is_refused_by_name_or_loads(whole: Path, data: Any) -> None:
+    """A signed manifest of a faulty publisher never ends in an error without a code."""
+    document = json.loads((whole / "bundle.json").read_text())
+    kept = {name: document[name] for name in ("handshake", "stages", "run")}
+    holder, key = data.draw(st.sampled_from(places(kept)))
+    holder[key] = data.draw(JSON)
+    body = {name: value for name, value in {**document, **kept}.items() if name != "digest"}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(whole, Path(folder) / "bundle")
+        (copy / "bundle.json").write_text(json.dumps({**body, "digest": digest(body)}))
+        for place in ("server", "device"):
+            with contextlib.suppress(FirnlineError):
+                assert load(copy, place).facts.ensemble

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge.pack import Contents, StageRecord, pack, verify
+from edge.pack import Contents, StageRecord, pack
+from edge.verify import verify
 from firnline.contracts.handshake import Facts, StageFacts
 from firnline.digest import bytes_digest, digest, tree_digest
 from firnline.errors import DeliveryError
@@ -88,7 +89,7 @@ def test_a_bundle_tells_of_its_targets_lock_and_licences(tmp_path):
     assert {name: told[name] for name in told if name in PROVED and name != "proof"} == {
         name: PROVED[name] for name in PROVED if name not in {"target", "proof", "timings"}
     }
-    assert document["format"] == "firnline-bundle/3"
+    assert document["format"] == "firnline-bundle/4"
     assert document["lock"] == {"view@v1": "d" * 64}
     assert document["licences"] == {"*": "Apache-2.0"}
     assert document["calibration"]["sha256"] == bytes_digest(b"c")
@@ -156,6 +157,7 @@ def forge(bundle):
     document = json.loads(path.read_text())
     del document["digest"]
     document["files"]["../outside"] = "0" * 64
+    document["bytes"]["../outside"] = 1
     path.write_text(json.dumps({**document, "digest": digest(document)}))
 
 
@@ -202,7 +204,7 @@ def test_every_kind_of_tampering_is_found(bundle, tamper, code):
 
 def test_a_bundle_of_an_older_format_is_to_be_built_again(bundle):
     """To fetch it again would bring the same."""
-    edit(format="firnline-bundle/2")(bundle)
-    with pytest.raises(DeliveryError, match=r"\[D7\].*firnline-bundle/2.*firnline run") as caught:
+    edit(format="firnline-bundle/3")(bundle)
+    with pytest.raises(DeliveryError, match=r"\[D7\].*firnline-bundle/3.*firnline run") as caught:
         verify(bundle)
     assert "fetch" not in caught.value.mend

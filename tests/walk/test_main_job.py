@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from edge.pack import verify
+from edge.bom import validate
+from edge.verify import verify
 from firnline.digest import tree_digest
 from tests.resources.project import Project, released_for
 from tests.walk.conftest import TARGETS
@@ -87,6 +88,21 @@ def test_the_bundle_holds_every_target_with_its_proof(
     header = (bundle / "targets" / "mcu-cortex-m4" / "src" / "refrigeration.h").read_text()
     assert all(stage["digest"] in header for stage in manifest["stages"])
     assert np.load(bundle / "calibration.npy").shape[1] == len(manifest["input"]["columns"])
+
+
+def test_the_bundle_has_its_papers_and_a_graph_a_stage(
+    first: tuple[Project, dict[str, Any]],
+) -> None:
+    _, document = first
+    bundle = Path(document["bundle"]["path"])
+    manifest = verify(bundle)
+
+    validate((bundle / "bom.cdx.json").read_bytes())
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert f"{document['metrics']['auc']:.4f}" in card
+    assert [link["stage"] for link in manifest["run"]] == ["encoder", "classifier"]
+    assert manifest["run_note"] == ""
+    assert (manifest["licences"]["*"], manifest["kind"]) == ("Apache-2.0", "whole")
 
 
 def test_a_target_alone_is_the_bundles_and_others_can_be_had(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from edge.load import load
-from edge.pack import Contents, StageRecord, pack, stage_file
+from edge.pack import Contents, StageRecord, pack
+from edge.verify import stage_file
 from firnline.adapters.feast_store import FeastStore
 from firnline.adapters.mlflow_registry import Dataset, MlflowRegistry, ModelRecord, TrainingRun
 from firnline.contracts.facts import of_document

@@ -75,11 +75,12 @@ def test_every_deployment_is_there_with_its_schedule(served: Project) -> None:
 
     found = post(served, "deployments/filter", {})
 
-    assert len(found) == len(declared) == 11
+    assert len(found) == len(declared) == 14
     crons = {
         s["schedule"]["cron"]: s["schedule"]["timezone"] for d in found for s in d["schedules"]
     }
-    assert crons == dict.fromkeys(("0 2 * * 0", "5 * * * *", "0 3 * * *", "0 4 * * 0"), "UTC")
+    times = ("0 2 * * 0", "5 * * * *", "0 3 * * *", "0 4 * * 0", "25 * * * *")
+    assert crons == dict.fromkeys(times, "UTC")
     assert all(d["global_concurrency_limit"]["limit"] == 1 for d in found)
 
 

@@ -10,8 +10,8 @@ from edge.compile import compiler
 from edge.compile.cpu import FILE, run
 from edge.export.make import build
 from edge.export.proof import compare
-from edge.parity_run import exact_in_eight_bits
 from edge.program import Dequantize
+from edge.session import exact_in_eight_bits
 from edge.targets import load
 from tests.edge.small_models import SCORE, decided, of_dense, of_series
 

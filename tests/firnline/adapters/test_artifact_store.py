@@ -135,3 +135,25 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
     assert path.read_text() == "one"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_artifact_is_found_by_what_its_document_says(tmp_path):
+    store = ArtifactStore(tmp_path)
+
+    def make(value):
+        def filled(out):
+            (out / "file").write_text(value)
+            return {"value": value}
+
+        return filled
+
+    for key in ("a", "b"):
+        store.build("small", "step", key, make(key))
+    folder, document = store.find("small", "step", value="a")
+    assert (folder, document) == (store.folder("small", "step", "a"), {"value": "a"})
+    assert store.find("small", "step", value="c") is None
+    assert store.find("small", "other") is None
+    (folder / "file").write_text("altered")
+    assert store.find("small", "step", value="a") is None
+    (store.folder("small", "step", "b") / "result.json").write_bytes(b"\xff")
+    assert store.find("small", "step") is None

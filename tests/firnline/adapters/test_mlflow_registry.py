@@ -9,6 +9,7 @@ import pytest
 from firnline.adapters.mlflow_registry import (
     HANDSHAKE,
     Dataset,
+    Figures,
     MlflowRegistry,
     ModelRecord,
     TrainingRun,
@@ -82,6 +83,11 @@ def test_a_run_has_one_model_a_stage_and_one_for_the_ensemble(state, first):
     assert run.data.tags["snapshot.sha256"] == "f" * 64
     (given,) = run.inputs.dataset_inputs
     assert given.dataset.digest == DVC
+
+
+def test_the_figures_of_a_version_are_its_runs(state, first):
+    found = MlflowRegistry(state).figures(first.name, first.version)
+    assert found == Figures({"split.seed": "42"}, {"test.auc": 0.9})
 
 
 def test_registering_it_again_gives_what_is_there(state, first):

@@ -75,6 +75,17 @@ def test_a_broken_manifest_is_named(tmp_path: Path, change: Any, code: str, says
     assert caught.value.where == str(tmp_path / "ensemble.toml")
 
 
+def test_a_licence_is_stated_and_no_part_of_what_is_trained(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, WHOLE))
+    stated = WHOLE.replace('key = "pump_id"', 'key = "pump_id"\nlicense = " MIT  OR BSL-1.0"')
+    licensed = load(written(tmp_path, stated))
+    assert plain.ensemble.license is None
+    assert licensed.ensemble.license == "MIT OR BSL-1.0"
+    assert licensed.digest() == plain.digest()
+    with pytest.raises(HandshakeError, match=r"\[M3\].*ensemble.license.*no SPDX expression"):
+        load(written(tmp_path, stated.replace("MIT  OR", "MIT")))
+
+
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(HandshakeError, match="M1"):
         load(tmp_path / "ensemble.toml")

@@ -1,0 +1,126 @@
+"""The socket that rows come in by: JSON lines over a Unix socket, one answer a line, in order.
+
+Lines may be sent without waiting for answers; those that have come are scored together.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from edge.agent.config import Scoring
+from edge.agent.rows import malformed, refusal
+from edge.agent.table import wrong
+from firnline.errors import DeliveryError
+
+Answer = Callable[[Sequence[bytes]], Awaitable[list[dict[str, Any]]]]
+_READ_BYTES = 1 << 16
+_CLOSING_SECONDS = 5.0
+
+
+class Listener:
+    """A server on a Unix socket that only the owner and the group may use.
+
+    Args:
+        path: Of the socket.
+        limits: Longest line, and most callers.
+        answer: Scores lines, in order.
+    """
+
+    def __init__(self, path: Path, limits: Scoring, answer: Answer) -> None:
+        self._path, self._limits, self._answer = path, limits, answer
+        self._callers: dict[
+            asyncio.Task[None], tuple[asyncio.StreamReader, asyncio.StreamWriter]
+        ] = {}
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            DeliveryError: U30, the path cannot be a socket.
+        """
+        self._server = await asyncio.start_unix_server(self._caller, sock=_bound(self._path))
+
+    async def close(self) -> None:
+        """Take no more callers, and answer what has been sent."""
+        if self._server is None:
+            return
+        self._server.close()
+        for reader, writer in self._callers.values():
+            # What comes after the end would be an error of asyncio's.
+            if isinstance(writer.transport, asyncio.ReadTransport):
+                writer.transport.pause_reading()
+            reader.feed_eof()
+        if self._callers:
+            await asyncio.wait(self._callers, timeout=_CLOSING_SECONDS)
+        for task in self._callers:
+            task.cancel()
+        self._path.unlink(missing_ok=True)
+
+    async def _caller(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        if len(self._callers) >= self._limits.connections:
+            writer.write(_lines([refusal(b"", _busy(self._limits.connections))]))
+        else:
+            self._callers[task] = reader, writer
+            # A caller that goes away is no fault of the service.
+            with suppress(ConnectionError):
+                await self._converse(reader, writer)
+            self._callers.pop(task, None)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        rest = b""
+        while content := await reader.read(_READ_BYTES):
+            *lines, rest = (rest + content).split(b"\n")
+            long = [len(line) > self._limits.line_bytes for line in (*lines, rest)]
+            if any(long):
+                # Where the next line begins is not known any more, so the caller is let go.
+                found = f"a line of more than {self._limits.line_bytes:,} bytes"
+                writer.write(_lines([refusal(b"", malformed(found, str(self._path)))]))
+                break
+            asked = [line for line in lines if line.strip()]
+            if asked:
+                writer.write(_lines(await self._answer(asked)))
+                await writer.drain()
+
+
+def _lines(answers: Sequence[dict[str, Any]]) -> bytes:
+    return "".join(f"{json.dumps(answer)}\n" for answer in answers).encode()
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket at a path; what a service that was killed left there is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and not stat.S_ISSOCK(path.lstat().st_mode)):
+        raise wrong("a path where something else lies", f"scoring, socket, {path}")
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    # Set before the name exists, so that nobody else gets in between bind and chmod.
+    before = os.umask(0o117)
+    try:
+        listening.bind(str(path))
+    except OSError as error:
+        listening.close()
+        raise wrong(f"no path for a socket: {error}", f"scoring, socket, {path}") from error
+    finally:
+        os.umask(before)
+    return listening
+
+
+def _busy(most: int) -> DeliveryError:
+    return DeliveryError(
+        "U35",
+        found=f"{most} callers at once already",
+        where="the socket for rows",
+        mend="send rows over one connection, or raise `connections` in [scoring]",
+    )

@@ -1,0 +1,120 @@
+"""A device's first configuration, and the root of trust that everything hangs on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.agent.config import Config, Limits, parse
+from edge.agent.fetch import Fetcher
+from edge.agent.table import wrong
+from edge.disk import Disk
+from firnline.digest import bytes_digest
+
+ROOT = "root.json"
+_FIRST = "metadata/1.root.json"
+_MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """What tells one device from another.
+
+    Attributes:
+        url: Address of the channel.
+        ensemble: The ensemble it runs.
+        track: Its track.
+        target: What it is.
+        device: Its name; empty for one made of the machine's id.
+        state: Folder of its state; None for the default.
+        socket: Where it answers rows; None for nowhere.
+    """
+
+    url: str
+    ensemble: str
+    track: str
+    target: str
+    device: str = ""
+    state: Path | None = None
+    socket: Path | None = None
+
+
+def provision(place: Place, root: bytes, path: Path, disk: Disk) -> Config:
+    """Write a configuration and its root of trust; what is there already stays.
+
+    Args:
+        place: What tells the device from another.
+        root: The channel's root.json, which somebody vouches for.
+        path: Of the configuration; root.json lies beside it.
+        disk: Where to.
+
+    Returns:
+        The configuration as it will be read.
+
+    Raises:
+        DeliveryError: U30, a value cannot be used, or the device is configured already.
+    """
+    text = render(place)
+    config = parse(text, path)
+    for there in (path, path.parent / ROOT):
+        if there.exists():
+            raise wrong(
+                "a device that is configured already",
+                str(there),
+                "change it by hand; remove both files only to trust another channel",
+            )
+    disk.write(path.parent / ROOT, root)
+    disk.write(path, text.encode())
+    return config
+
+
+def render(place: Place) -> str:
+    """The text of agent.toml."""
+    # A JSON text is a TOML text too, as far as `json.dumps` writes it (TOML 1.0.0, strings).
+    lines = [
+        f"{key} = {json.dumps(value)}"
+        for key, value in (
+            ("url", place.url),
+            ("ensemble", place.ensemble),
+            ("track", place.track),
+            ("target", place.target),
+            ("device", place.device),
+            ("root", ROOT),
+            ("state", str(place.state.absolute()) if place.state else ""),
+        )
+        if value
+    ]
+    if place.socket is not None:
+        lines += ["", "[scoring]", f"socket = {json.dumps(str(place.socket.absolute()))}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def first_root(url: str, limits: Limits) -> bytes:
+    """The first root.json as the channel itself gives it: worth nothing until it is vouched for.
+
+    Raises:
+        DeliveryError: U17 and others, the channel cannot be reached.
+    """
+    with Fetcher(url, limits) as fetcher:
+        return fetcher.download_bytes(_FIRST, _MOST_BYTES)
+
+
+def vouched(root: bytes, sha256: str, where: str) -> bytes:
+    """A root.json, held to the digest that its owner told by another way.
+
+    Args:
+        root: Its bytes.
+        sha256: As the channel's owner told it; upper case and blanks do not matter.
+        where: What it was read from, for the error.
+
+    Raises:
+        DeliveryError: U30, it is another one.
+    """
+    told = "".join(sha256.split()).lower()
+    if bytes_digest(root) != told:
+        raise wrong(
+            f"a root.json with sha256 {bytes_digest(root)}, not {told[:80] or 'nothing'}",
+            where,
+            "ask the channel's owner for the digest that `firnline channel init` printed, and for "
+            "root.json itself, by a way that you trust",
+        )
+    return root

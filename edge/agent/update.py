@@ -1,0 +1,299 @@
+"""One update, from poll to switch, whose only commit point is the state.
+
+poll -> decide -> fetch parts -> assemble -> hold to manifest, handshake and lock -> self-test ->
+switch. Until the switch the slot that runs is not touched, and until the new release has passed
+every check the other slot is not either; a failure anywhere leaves the device as it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from edge.agent.clock import TrustedClock, utc_now
+from edge.agent.config import Config
+from edge.agent.decide import Keep, Refused, Step, Switch, decide, spare
+from edge.agent.fetch import Fetcher
+from edge.agent.limits import check_manifest
+from edge.agent.lock import exclusive
+from edge.agent.recover import transaction, writing
+from edge.agent.slots import Slots, slots_of
+from edge.agent.state import Attempt, Name, Refusal, Slot, State
+from edge.agent.trust import Offer, Polled, poll
+from edge.disk import Disk
+from edge.verify import parse_manifest
+from firnline.errors import DeliveryError, FirnlineError, HandshakeError
+
+SelfTest = Callable[[Path], object]
+"""Runs a release's own golden vectors through its own graphs; raises U22 when they differ."""
+
+_HEARD = timedelta(minutes=15)
+_OF_THE_RELEASE = frozenset(
+    {"D1", "D4", "D5", "D6", "D7", "D8", "D9", "U11", "U12", "U13", "U14", "U22"}
+)
+"""What a release itself is refused for: fetched again, it would fail again. Bytes that differ or
+lack on this disk (D2, D3) are the disk's fault, since every part had its digest when it came."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a poll came to.
+
+    Attributes:
+        step: `kept` what runs is what is assigned; `unassigned` no wave has reached this device;
+            `refused` the release was refused here before; `switched` to the other slot, which
+            holds it; `installed` fetched, checked and switched to.
+        offered: Digest of the release that is assigned; None where none is.
+        slot: The slot that was switched to; None where nothing changed.
+        received: Bytes of parts that were fetched.
+        refusal: U23, with `refused`.
+    """
+
+    step: Literal["kept", "unassigned", "refused", "switched", "installed"]
+    offered: str | None = None
+    slot: Path | None = None
+    received: int = 0
+    refusal: DeliveryError | None = None
+
+
+def update(
+    config: Config,
+    disk: Disk,
+    fetcher: Fetcher,
+    self_test: SelfTest,
+    system: Callable[[], datetime] = utc_now,
+) -> Outcome:
+    """Ask the channel once, and bring this device to what it assigns.
+
+    Args:
+        config: The device's.
+        disk: What changes files.
+        fetcher: The connection to the channel.
+        self_test: What a release must pass before it is switched to.
+        system: The system's clock, which is not believed below what the channel has signed.
+
+    Raises:
+        DeliveryError: U1 to U19 as `edge.agent.trust.poll`; U20 the disk is full; U22 the
+            self-test differs; U25 another agent updates; D1 to D9 the release is not whole.
+        HandshakeError: H0 to H8, its stages or features do not fit this device.
+    """
+    slots = slots_of(config, disk)
+    with exclusive(config.state), writing(slots.folder):
+        with transaction(slots) as held:
+            state = held.state
+        track = f"{config.track}/{config.ensemble}"
+        clock = TrustedClock(state.clock_floor, system)
+        polled = poll(config, disk, fetcher, clock, state.floors.get(track, 0))
+        with transaction(slots) as held:
+            after = heard(held.state, polled, track, clock.now())
+            state = held.commit(after) if _worth(held.state, after) else after
+        if polled.offer is None:
+            return Outcome("unassigned")
+        return _Update(config, slots, fetcher, self_test, polled.offer).run(state)
+
+
+def heard(state: State, polled: Polled, track: str, now: datetime) -> State:
+    """The state after a good poll: no version of the assignment and no time goes back.
+
+    Args:
+        state: Before.
+        polled: What was polled.
+        track: `track/ensemble`.
+        now: As the trusted clock tells.
+    """
+    version = max(state.floors.get(track, 0), polled.version)
+    times = [time for time in (state.clock_floor, polled.issued) if time is not None]
+    return replace(
+        state,
+        floors={**state.floors, track: version},
+        assigned=f"{track}@{version}",
+        clock_floor=max(times, default=None),
+        polled=now,
+    )
+
+
+def _worth(before: State, after: State) -> bool:
+    """Whether a poll changed what must outlive a power cut; flash is not worn for less."""
+    if replace(after, polled=before.polled) != before or before.polled is None:
+        return True
+    return after.polled is None or abs(after.polled - before.polled) >= _HEARD
+
+
+@dataclass(frozen=True)
+class _Update:
+    """Bringing one offer onto the device."""
+
+    config: Config
+    slots: Slots
+    fetcher: Fetcher
+    self_test: SelfTest
+    offer: Offer
+
+    def run(self, state: State) -> Outcome:
+        step = self._decide(state)
+        if isinstance(step, Switch) and self._switched(step.slot):
+            return self._outcome("switched", step.slot)
+        if isinstance(step, Switch):
+            with transaction(self.slots) as held:
+                step = self._decide(held.commit(held.state.without(step.slot)))
+        match step:
+            case Keep():
+                return self._outcome("kept")
+            case Refused(refusal):
+                return replace(self._outcome("refused"), refusal=self._refused(refusal))
+            case _:
+                return self._install()
+
+    def _decide(self, state: State) -> Step:
+        return decide(state, self.offer.release, self.offer.sha256, state.assigned)
+
+    def _outcome(
+        self,
+        step: Literal["kept", "refused", "switched", "installed"],
+        slot: Name | None = None,
+        received: int = 0,
+    ) -> Outcome:
+        path = None if slot is None else self.slots.path(slot)
+        return Outcome(step, self.offer.release, path, received)
+
+    def _switched(self, name: Name) -> bool:
+        """Run the other slot, if it is whole and passes its self-test."""
+        try:
+            self.slots.check(self.slots.path(name), self.offer.sha256)
+            self._test(self.slots.path(name))
+        except FirnlineError:
+            return False
+        with transaction(self.slots) as held:
+            held.commit(replace(held.state, active=name, boots=0))
+        return True
+
+    def _install(self) -> Outcome:
+        """Fetch, assemble, check, test, and switch."""
+        before = self.fetcher.received
+        try:
+            self._prepare()
+        except FirnlineError as error:
+            self.slots.disk.remove(self.slots.next)
+            self._gave_up(error)
+            raise
+        return self._outcome("installed", self._switch(), self.fetcher.received - before)
+
+    def _prepare(self) -> None:
+        """The release lies whole, checked and tested in `next`, or an error says why not."""
+        document = parse_manifest(self.offer.manifest, self._where)
+        check_manifest(document, self.offer, self.config.limits)
+        try:
+            self._gather(document["files"], document["bytes"])
+        except DeliveryError as error:
+            if error.code != "U20" or not self._made_room():
+                raise
+            self._gather(document["files"], document["bytes"])
+        self._begin()
+        self.slots.check(self.slots.next, self.offer.sha256)
+        self._test(self.slots.next)
+
+    def _gather(self, files: dict[str, str], lengths: dict[str, int]) -> None:
+        """Fetch what lacks, and lay it out."""
+        with writing(self.slots.folder):
+            for name, sha256 in files.items():
+                self.slots.store.fetch(sha256, lengths[name], self.fetcher)
+            self.slots.assemble(self.offer.manifest, files)
+
+    def _made_room(self) -> bool:
+        """Give up the release to roll back to, for the one that is to come; False without one."""
+        with transaction(self.slots) as held:
+            name = spare(held.state)
+            if name not in held.state.slots or name == held.state.active:
+                return False
+            state = held.commit(held.state.without(name))
+            self.slots.clean(state)
+            return self.slots.sweep(state) > 0
+
+    def _begin(self) -> None:
+        """Note that checks begin: graphs are opened from here on, and one may end the process.
+
+        Raises:
+            DeliveryError: U22, they ended it too often.
+        """
+        with transaction(self.slots) as held:
+            last, release = held.state.attempt, self.offer.release
+            same = last is not None and (last.release, last.assignment) == (
+                release,
+                held.state.assigned,
+            )
+            begun = last.begun if last is not None and same else 0
+            if begun >= self.config.health.max_boots:
+                raise DeliveryError(
+                    "U22",
+                    found=f"the agent ended {begun} times while it tried this release",
+                    where=self._where,
+                    mend="look at the release on one device; it is not tried again until it is "
+                    "assigned anew",
+                )
+            attempt = Attempt(release, held.state.assigned, begun + 1)
+            held.commit(replace(held.state, attempt=attempt))
+
+    def _test(self, folder: Path) -> None:
+        """The self-test; whatever ends it is a release that does not run here."""
+        try:
+            self.self_test(folder)
+        except FirnlineError:
+            raise
+        except Exception as error:  # ONNX Runtime raises several unrelated kinds.
+            told = str(error).partition("\n")[0][:200]
+            raise DeliveryError(
+                "U22",
+                found=f"the self-test ended with {type(error).__name__}: {told}",
+                where=self._where,
+                mend="look at the release on one device; this one keeps what it runs",
+            ) from error
+
+    def _switch(self) -> Name:
+        """Move what was tested into the spare slot and run it, on trial.
+
+        The slot is first taken out of the state, so that the state never names one that is being
+        written; a power cut between leaves what ran before, and an orphan that is cleaned up.
+        """
+        with transaction(self.slots) as held, writing(self.slots.folder):
+            name = spare(held.state)
+            state = held.commit(held.state.without(name))
+            self.slots.adopt(name)
+            slot = Slot(self.offer.release, self.offer.sha256)
+            refused = {key: item for key, item in state.refused.items() if key != slot.release}
+            held.commit(
+                replace(
+                    state,
+                    slots={**state.slots, name: slot},
+                    active=name,
+                    boots=0,
+                    refused=refused,
+                    attempt=None,
+                )
+            )
+            return name
+
+    def _gave_up(self, error: FirnlineError) -> None:
+        """Remember a release that cannot run here; give back the room that it took in vain."""
+        its_own = isinstance(error, HandshakeError) or error.code in _OF_THE_RELEASE
+        with transaction(self.slots) as held:
+            state = replace(held.state, attempt=None)
+            if its_own:
+                refusal = Refusal(state.assigned, error.code, error.found[:200])
+                state = state.refusing(self.offer.release, refusal)
+            held.commit(state)
+            if its_own or error.code == "U20":
+                self.slots.sweep(state)
+
+    def _refused(self, refusal: Refusal) -> DeliveryError:
+        return DeliveryError(
+            "U23",
+            found=f"release {self.offer.release[:12]} was refused here before: [{refusal.code}] "
+            f"{refusal.found}",
+            where=refusal.assignment,
+            mend="assign another release, or the same once more to have it tried again",
+        )
+
+    @property
+    def _where(self) -> str:
+        return f"release {self.offer.release[:12]} of {self.offer.ensemble}, {self.offer.target}"

@@ -1,0 +1,310 @@
+"""A ceremony: roots and targets wait in a folder until enough people have signed them.
+
+Each signs the files on a machine of their own; nothing counts until all are signed. The folder is
+the journal as well: a publisher that is killed in the middle goes on from it.
+
+Keys change without a broken moment: a first root names the old keys and the new ones, then what
+they sign is signed by both, then a second root drops the old (specification, section 6.1).
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuf.api.metadata import Metadata, Root, Targets
+
+from edge.channel import keys
+from edge.channel.commit import Change, commit
+from edge.channel.config import PEOPLE
+from edge.channel.counters import resigned
+from edge.channel.metadata import (
+    after,
+    authority_of,
+    binned,
+    dated,
+    edited,
+    signed,
+    target_file,
+    verifies,
+)
+from edge.channel.repository import Repository, too_few
+from edge.channel.state import State, metadata_file
+from edge.disk import Disk, RealDisk
+from firnline.contracts.firmware import KIND
+from firnline.contracts.places import KINDS, METADATA, TRACKS
+from firnline.digest import bytes_digest
+from firnline.errors import DeliveryError
+
+
+@dataclass(frozen=True)
+class Signing:
+    """One signature that was given.
+
+    Attributes:
+        role: `root` or `targets`.
+        version: Of what was signed.
+        expires: When it ends.
+        sha256: Of the signed bytes, for signers to compare.
+        keyid: Whose signature.
+        signatures: How many there are now.
+    """
+
+    role: str
+    version: int
+    expires: str
+    sha256: str
+    keyid: str
+    signatures: int
+
+    def document(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came into force.
+
+    Attributes:
+        roots: Versions of the roots.
+        roles: Roles below that were signed anew.
+    """
+
+    roots: Sequence[int]
+    roles: Sequence[str]
+
+    def document(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+def waiting(repo: Repository) -> list[Path]:
+    """Files that wait for signatures, roots first."""
+    found = [path for role in PEOPLE for path in repo.ceremony.glob(f"*.{role}.json")]
+    return sorted(found, key=lambda path: (path.name.endswith("targets.json"), _number(path)))
+
+
+def draft(repo: Repository, role: str) -> Path:
+    """Stage a root or targets as it is with a new expiry, signed by the keys at hand.
+
+    Args:
+        repo: The channel.
+        role: `root` or `targets`.
+
+    Raises:
+        DeliveryError: V8, another role; V14, a ceremony is under way; V1, V5, V6.
+    """
+    if role not in PEOPLE:
+        raise DeliveryError(
+            "V8",
+            found=f"the role {role!r}",
+            where="a ceremony",
+            mend="only root and targets are signed by people; the rest is renewed by itself",
+        )
+    with repo.locked() as state:
+        hold_idle(repo)
+        if role == "root":
+            return stage_roots(repo, state, [edited(state.root)])[0]
+        return stage_targets(repo, state, state.root.signed, edited(state.targets))
+
+
+def stage_roots(repo: Repository, state: State, roots: Sequence[Root]) -> list[Path]:
+    """Write roots that follow the newest one, signed by the keys at hand."""
+    staged, before = [], state.root.signed
+    for root in roots:
+        dated(root, before.version + 1, after(repo.now(), repo.config.period("root")))
+        staged.append(_stage(repo, "root", root, (before, root)))
+        before = root
+    return staged
+
+
+def stage_targets(repo: Repository, state: State, root: Root, targets: Targets) -> Path:
+    """Write a targets role that follows the present one, signed by the keys at hand."""
+    version = state.targets.signed.version + 1
+    dated(targets, version, after(repo.now(), repo.config.period("targets")))
+    return _stage(repo, "targets", targets, (state.root.signed, root))
+
+
+def sign(
+    file: Path, uri: str, secrets: keys.Secrets = keys.environment, disk: Disk | None = None
+) -> Signing:
+    """Add one signature to a staged file; needs the file and the key, no channel.
+
+    Args:
+        file: As it lies in `ceremony/`.
+        uri: Of the signer's key.
+        secrets: Gives its passphrase or PIN.
+        disk: Where the file is written; the real one unless told.
+
+    Raises:
+        DeliveryError: V2 or V3, the key cannot be used; V6, the file cannot be read.
+    """
+    metadata = metadata_file(file)
+    signer, content = keys.open_key(uri, secrets), metadata.signed_bytes
+    metadata.signatures[signer.public_key.keyid] = signer.sign(content)
+    (disk or RealDisk()).write(file, metadata.to_bytes())
+    return Signing(
+        role=metadata.signed.type,
+        version=metadata.signed.version,
+        expires=metadata.signed.expires.isoformat(),
+        sha256=bytes_digest(content),
+        keyid=signer.public_key.keyid,
+        signatures=len(metadata.signatures),
+    )
+
+
+def apply(repo: Repository) -> Applied:
+    """Bring what is staged into force, once enough have signed; again after a kill.
+
+    Raises:
+        DeliveryError: V4, signatures are missing; V8, nothing is staged; V1 to V6.
+    """
+    with repo.locked() as state:
+        if not waiting(repo):
+            raise DeliveryError(
+                "V8",
+                found="nothing staged",
+                where=str(repo.ceremony),
+                mend="stage it with `firnline channel rotate-keys` or `firnline channel expire`",
+            )
+        return advance(repo, state)
+
+
+def advance(repo: Repository, state: State) -> Applied:
+    """Bring what is staged into force; the caller holds the lock.
+
+    A root that would not accept what is online waits until that is signed by the keys of both: at
+    any moment every device finds what its root and the next one accept.
+
+    Raises:
+        DeliveryError: V4, signatures are missing; V2 or V3, an online key is.
+    """
+    roots, top = _staged(repo, state)
+    _hold_signed(state, roots, top)
+    change = _below(repo, state, top) if top is not None else None
+    signed_anew = list(change.roles) if change else []
+    for root in roots:
+        if not _accepted(root.signed, state):
+            commit(repo, state, change or Change())
+            state, change = replace(repo.state(), root=state.root), None
+            _hold_accepted(root.signed, state)
+        repo.disk.write(
+            repo.public / METADATA / f"{root.signed.version}.root.json", root.to_bytes()
+        )
+        state = replace(state, root=root)
+    if change is not None:
+        commit(repo, state, change)
+    for path in waiting(repo):
+        repo.disk.remove(path)
+    return Applied([root.signed.version for root in roots], signed_anew)
+
+
+def hold_idle(repo: Repository) -> None:
+    """Refuse to stage beside what is staged already.
+
+    Raises:
+        DeliveryError: V14.
+    """
+    if found := waiting(repo):
+        raise DeliveryError(
+            "V14",
+            found=f"{', '.join(path.name for path in found)} waiting for signatures",
+            where=str(repo.ceremony),
+            mend="sign and apply them with `firnline channel sign`, or remove the files",
+        )
+
+
+def _stage(repo: Repository, role: str, payload: Any, delegators: Iterable[Root]) -> Path:
+    keys_of = {key.keyid: key for root in delegators for key in authority_of(root, role).keys}
+    signers, _ = repo.at_hand(keys_of.values())
+    path = repo.ceremony / f"{payload.version}.{role}.json"
+    repo.disk.write(path, signed(payload, signers).to_bytes())
+    return path
+
+
+def _staged(
+    repo: Repository, state: State
+) -> tuple[list[Metadata[Root]], Metadata[Targets] | None]:
+    """What is staged and not in force yet: a kill may have left some of both."""
+    roots: list[Metadata[Root]] = []
+    top: Metadata[Targets] | None = None
+    for path in waiting(repo):
+        found = metadata_file(path)
+        if found.signed.type == "root" and found.signed.version > state.root.signed.version:
+            roots.append(found)
+        if found.signed.type == "targets" and _newer(found, state):
+            top = found
+    return roots, top
+
+
+def _newer(found: Metadata[Targets], state: State) -> bool:
+    return found.signed.version > state.targets.signed.version
+
+
+def _hold_signed(state: State, roots: list[Metadata[Root]], top: Metadata[Targets] | None) -> None:
+    """Every root by the one before and itself; targets by the first and the last of them."""
+    for before, root in itertools.pairwise([state.root, *roots]):
+        _hold(before.signed, "root", root)
+        _hold(root.signed, "root", root)
+    if top is not None:
+        for root in (roots or [state.root])[:1] + (roots or [state.root])[-1:]:
+            _hold(root.signed, "targets", top)
+
+
+def _hold_accepted(root: Root, state: State) -> None:
+    _hold(root, "snapshot", state.snapshot)
+    _hold(root, "timestamp", state.timestamp)
+    _hold(root, "targets", state.targets)
+
+
+def _hold(delegator: Root, role: str, found: Metadata[Any]) -> None:
+    result = delegator.get_verification_result(role, found.signed_bytes, found.signatures)
+    if not result:
+        lacking = [
+            DeliveryError("V4", found="has not signed", where=f"key {keyid[:12]}", mend="")
+            for keyid in result.unsigned
+        ]
+        name = f"{found.signed.version}.{found.signed.type}.json"
+        raise too_few(f"{role} (by {name})", len(result.signed), result.threshold, lacking)
+
+
+def _accepted(root: Root, state: State) -> bool:
+    """Whether a root accepts what is online now."""
+    return (
+        verifies(root, "snapshot", state.snapshot)
+        and verifies(root, "timestamp", state.timestamp)
+        and verifies(root, "targets", state.targets)
+    )
+
+
+def _below(repo: Repository, state: State, top: Metadata[Targets]) -> Change:
+    """What changes with a new targets role: whoever it gives other keys signs anew."""
+    roles: dict[str, Targets] = {}
+    firmware: dict[str, bytes] = {}
+    for name in (*TRACKS, *KINDS):
+        authority = authority_of(top.signed, name)
+        if _same(state, name, authority.ids, authority.threshold):
+            continue
+        if name in TRACKS:
+            roles[name] = edited(state.role(name))
+            continue
+        bins = state.bins(name)
+        roles[name] = binned(name, authority, (len(bins) - 1).bit_length())
+        roles.update({each: edited(state.role(each)) for each in bins})
+        if name == KIND:
+            firmware = resigned(state, repo.signer(authority.keys[0]))
+    for path, content in firmware.items():
+        roles[state.bin_of(path)].targets[path] = target_file(path, content)
+    return Change(targets=firmware, roles=roles, top=top)
+
+
+def _same(state: State, name: str, ids: Sequence[str], threshold: int) -> bool:
+    now = authority_of(state.targets.signed, name)
+    return (now.ids, now.threshold) == (list(ids), threshold)
+
+
+def _number(path: Path) -> int:
+    number = path.name.partition(".")[0]
+    return int(number) if number.isdigit() else 0

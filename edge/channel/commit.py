@@ -1,0 +1,185 @@
+"""Committing a change: all that is new first, synced, and `timestamp.json` last.
+
+Nothing that a device can reach changes before the timestamp is renamed into place, for every other
+name is new: parts and targets carry their sha256, metadata their version. A publisher that is
+killed leaves files that nobody names; the next one chooses versions above them.
+Source: TUF specification 1.0.34, section 6.2 (consistent snapshots).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets
+
+from edge.channel.metadata import after, dated, timestamp
+from edge.channel.repository import Repository
+from edge.channel.state import State, consistent
+from edge.disk import Disk
+from firnline.contracts.places import KINDS, METADATA, PARTS, TARGETS, TRACKS, part_path
+from firnline.digest import bytes_digest
+
+KEPT_VERSIONS = 10
+"""Versions of a role that stay, for devices that are in the middle of an update."""
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit changes; all else stays as it is.
+
+    Attributes:
+        parts: sha256 -> file with that content.
+        targets: Target path -> content; the roles that name them are in `roles`.
+        roles: Role below targets -> what it says from now on, to be dated and signed.
+        top: The targets role, signed already, where it changes.
+        root: The root that signs for what is written, where it is not the committed one.
+        floor: Versions are above it, where a channel is rebuilt of which devices know more.
+    """
+
+    parts: Mapping[str, Path] = field(default_factory=dict)
+    targets: Mapping[str, bytes] = field(default_factory=dict)
+    roles: Mapping[str, Targets] = field(default_factory=dict)
+    top: Metadata[Targets] | None = None
+    root: Metadata[Root] | None = None
+    floor: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a commit added.
+
+    Attributes:
+        parts: Files that were not there before.
+        bytes: Of them.
+    """
+
+    parts: int
+    bytes: int
+
+
+def commit(repo: Repository, base: State | None, change: Change) -> Written:
+    """Sign and write a change; the caller holds the lock.
+
+    Everything is signed before anything is written.
+
+    Args:
+        repo: The channel.
+        base: What is committed; None where nothing is.
+        change: What changes.
+
+    Raises:
+        DeliveryError: V2, V3 or V4, too few keys are at hand.
+    """
+    metadata = repo.public / METADATA
+    signed, named = _sign(repo, base, change, versions(metadata))
+    added = [digest for digest in change.parts if not _there(repo.public, digest, change)]
+    for digest in added:
+        part = repo.public / PARTS / part_path(digest)
+        repo.disk.write(part, _chunks(change.parts[digest]))
+    for path, content in change.targets.items():
+        file = repo.public / TARGETS / consistent(path, bytes_digest(content))
+        if not file.is_file():
+            repo.disk.write(file, content)
+    for name, content in signed.items():
+        repo.disk.write(metadata / name, content)
+    prune(metadata, named, repo.disk)
+    return Written(len(added), sum(change.parts[digest].stat().st_size for digest in added))
+
+
+def versions(metadata: Path) -> dict[str, int]:
+    """Highest version of each role that lies there, named by a timestamp or not."""
+    highest: dict[str, int] = {}
+    for role, number in numbered(metadata):
+        highest[role] = max(number, highest.get(role, 0))
+    return highest
+
+
+def prune(metadata: Path, committed: Mapping[str, int], disk: Disk) -> int:
+    """Remove versions that are older than the newest few committed; roots stay for ever.
+
+    Args:
+        metadata: The folder.
+        committed: Role -> version that the timestamp leads to; what lies above it was never
+            named and does not count.
+        disk: Removes them.
+
+    Returns:
+        How many files went.
+    """
+    found: dict[str, list[int]] = {}
+    for role, number in numbered(metadata):
+        if number <= committed.get(role, 0):
+            found.setdefault(role, []).append(number)
+    old = [
+        metadata / f"{number}.{role}.json"
+        for role, numbers in found.items()
+        for number in sorted(numbers)[:-KEPT_VERSIONS]
+    ]
+    for path in old:
+        disk.remove(path)
+    return len(old)
+
+
+def _sign(
+    repo: Repository, base: State | None, change: Change, highest: Mapping[str, int]
+) -> tuple[dict[str, bytes], dict[str, int]]:
+    """File name -> bytes of all new metadata in the order of writing, and role -> version."""
+    now = repo.now()
+    root = change.root or (base.root if base else None)
+    top = change.top or (base.targets if base else None)
+    if root is None or top is None:
+        raise ValueError("a first commit brings its own root and targets")
+    meta = dict(base.snapshot.signed.meta) if base else {}
+    files: dict[str, bytes] = {}
+
+    def add(role: str, metadata: Metadata[Any]) -> bytes:
+        content = metadata.to_bytes()
+        files[f"{metadata.signed.version}.{role}.json"] = content
+        meta[f"{role}.json"] = MetaFile(metadata.signed.version)
+        return content
+
+    def next_version(role: str) -> int:
+        return max(highest.get(role, 0), change.floor) + 1
+
+    for role, payload in change.roles.items():
+        dated(payload, next_version(role), after(now, repo.config.period(role)))
+        delegator = _delegator(role, change, base, top)
+        add(role, repo.signed(delegator, role, payload))
+    if change.top is not None:
+        add("targets", change.top)
+    snapshot = Snapshot(meta=meta)
+    dated(snapshot, next_version("snapshot"), after(now, repo.config.period("snapshot")))
+    content = add("snapshot", repo.signed(root.signed, "snapshot", snapshot))
+    stamp = timestamp(snapshot, len(content), now)
+    before = base.timestamp.signed.version if base else 0
+    dated(stamp, max(before, change.floor) + 1, after(now, repo.config.period("timestamp")))
+    files["timestamp.json"] = repo.signed(root.signed, "timestamp", stamp).to_bytes()
+    return files, {name.removesuffix(".json"): file.version for name, file in meta.items()}
+
+
+def _delegator(role: str, change: Change, base: State | None, top: Metadata[Targets]) -> Targets:
+    if role in (*TRACKS, *KINDS):
+        return top.signed
+    kind = role.partition("-")[0]
+    return change.roles[kind] if kind in change.roles or base is None else base.delegator(role)
+
+
+def numbered(metadata: Path) -> Iterator[tuple[str, int]]:
+    """Role and version of every numbered file that lies there."""
+    for path in metadata.glob("*.json"):
+        number, dot, name = path.name.partition(".")
+        if dot and number.isdigit():
+            yield name.removesuffix(".json"), int(number)
+
+
+def _there(public: Path, digest: str, change: Change) -> bool:
+    part = public / PARTS / part_path(digest)
+    return part.is_file() and part.stat().st_size == change.parts[digest].stat().st_size
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

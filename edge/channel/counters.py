@@ -1,0 +1,92 @@
+"""Firmware manifests in a channel: whatever a track is given carries the highest counter yet.
+
+A bootloader takes no lower counter than it has seen, and a rollback gives it an older release: so
+the release's firmware manifest is signed again, above all that its target ever had.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from securesystemslib.signer import Signer
+
+from edge.channel.metadata import authority_of
+from edge.channel.repository import Repository, too_few
+from edge.channel.state import State
+from firnline.contracts.firmware import KIND, firmware_path, parse
+from firnline.contracts.places import kind
+
+
+def firmware(
+    repo: Repository,
+    state: State,
+    ensemble: str,
+    release: str,
+    targets: Mapping[str, Path | None],
+) -> dict[str, bytes]:
+    """Firmware manifests that must be signed before a release is assigned.
+
+    Args:
+        repo: The channel.
+        state: What is committed.
+        ensemble: Its name.
+        release: Digest of the bundle.
+        targets: Target -> its device bundle; None where the release stands already.
+
+    Returns:
+        Target path -> content; none where those that stand will do.
+
+    Raises:
+        DeliveryError: V2 to V4, the key of microcontrollers is not at hand; U41 to U44.
+    """
+    found: dict[str, bytes] = {}
+    for target, folder in targets.items():
+        if kind(target) != KIND:
+            continue
+        content = _wanted(repo, state, firmware_path(ensemble, target, release), folder)
+        if content is not None:
+            found[firmware_path(ensemble, target, release)] = content
+    return found
+
+
+def resigned(state: State, signer: Signer) -> dict[str, bytes]:
+    """Every firmware manifest signed by another key, for bootloaders that hold the new one.
+
+    Args:
+        state: What is committed.
+        signer: Of the new key.
+    """
+    from edge.channel.firmware import renewed
+
+    return {
+        path: renewed(content, signer, parse(content, path).counter)
+        for path, content in _standing(state, f"{KIND}/").items()
+    }
+
+
+def _wanted(repo: Repository, state: State, path: str, folder: Path | None) -> bytes | None:
+    from edge.channel.firmware import manifest, next_number, renewed
+
+    standing = _standing(state, f"{path.rpartition('/')[0]}/")
+    number = next_number(standing.values())
+    if path in standing:
+        if parse(standing[path], path).counter == number - 1:
+            return None
+        return renewed(standing[path], _signer(repo, state), number)
+    return manifest(folder, _signer(repo, state), number) if folder is not None else None
+
+
+def _standing(state: State, start: str) -> dict[str, bytes]:
+    return {
+        path: state.content(path, file.hashes["sha256"])
+        for role in state.bins(KIND)
+        for path, file in state.role(role).signed.targets.items()
+        if path.startswith(start) and path.endswith(".bin")
+    }
+
+
+def _signer(repo: Repository, state: State) -> Signer:
+    authority = authority_of(state.targets.signed, KIND)
+    signers, problems = repo.at_hand(authority.keys)
+    if not signers:
+        raise problems[0] if len(problems) == 1 else too_few(KIND, 0, 1, problems)
+    return signers[0]

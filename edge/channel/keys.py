@@ -1,0 +1,166 @@
+"""Signing keys by URI: an encrypted file, the environment, or a PKCS#11 token.
+
+| URI | key |
+|---|---|
+| `file:PATH` | ed25519, encrypted PKCS#8 in PEM, readable by its owner alone |
+| `env:NAME` | PKCS#8 in PEM in an environment variable, as a secret store gives it |
+| `pkcs11:token=LABEL;id=%02?module-path=FILE` | ECDSA P-256 that never leaves a token (RFC 7512) |
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
+
+from edge.channel import pkcs8
+from edge.disk import Disk, RealDisk
+from firnline.errors import DeliveryError
+
+Secrets = Callable[[str], str]
+"""Asked for one secret by its name, as `passphrase of root-1.pem` or `pin of token fleet`."""
+PASSPHRASE, PIN = "FIRNLINE_CHANNEL_PASSPHRASE", "FIRNLINE_CHANNEL_PIN"
+_SHORTEST = 8
+
+
+def environment(what: str) -> str:
+    """A secret from the environment: what asks for a PIN gets it, all else gets the passphrase.
+
+    Raises:
+        DeliveryError: V3, the variable is not set.
+    """
+    variable = PIN if what.startswith("pin ") else PASSPHRASE
+    found = os.environ.get(variable)
+    if not found:
+        raise _locked("no secret was given", what, f"set {variable}, or answer the prompt")
+    return found
+
+
+def new_key(uri: str, secrets: Secrets = environment, *, disk: Disk | None = None) -> SSlibKey:
+    """Make a key where a URI says; one that is there is never replaced.
+
+    Args:
+        uri: `file:` or `pkcs11:`.
+        secrets: Gives the passphrase or PIN that the key will need from now on.
+        disk: Where a file is written; the real one unless told.
+
+    Returns:
+        Its public half.
+
+    Raises:
+        DeliveryError: V2, a key is there already or the URI cannot hold one; V3, the secret is
+            missing or shorter than 8 characters.
+    """
+    scheme, rest = _split(uri)
+    if scheme == "pkcs11":
+        from edge.channel import token
+
+        return token.new_key(rest, secrets)
+    if scheme != "file":
+        raise _mismatch("nothing can be made there", uri, "make keys in a file or on a token")
+    path = Path(rest)
+    if path.exists():
+        raise _mismatch("a key is there already", uri, "name another place; no key is replaced")
+    passphrase = secrets(f"passphrase of {path.name}")
+    if len(passphrase) < _SHORTEST:
+        raise _locked("a passphrase of under 8 characters", uri, "choose a longer one")
+    private = Ed25519PrivateKey.generate()
+    plain = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    (disk or RealDisk()).write(path, pkcs8.encrypt(plain, passphrase), mode=0o600)
+    return SSlibKey.from_crypto(private.public_key())
+
+
+def there(uri: str) -> bool:
+    """Whether a URI holds a key already, as far as can be told without its secret."""
+    scheme, rest = _split(uri)
+    return Path(rest).exists() if scheme == "file" else scheme == "env" and rest in os.environ
+
+
+def open_key(uri: str, secrets: Secrets = environment) -> Signer:
+    """What signs with a key, and carries the key's public half.
+
+    Raises:
+        DeliveryError: V2, no usable key there; V3, its secret is wrong or missing.
+    """
+    scheme, rest = _split(uri)
+    if scheme == "pkcs11":
+        from edge.channel import token
+
+        return token.open_key(rest, secrets)
+    return CryptoSigner(_private(uri, secrets))
+
+
+def signer(uri: str, public_key: Key, secrets: Secrets = environment) -> Signer:
+    """What signs with exactly the key that a role names.
+
+    Args:
+        uri: Where the private half is.
+        public_key: The public half, as the metadata have it.
+        secrets: Gives the passphrase or PIN.
+
+    Raises:
+        DeliveryError: V2, the key is missing or is another one; V3, its secret is wrong.
+    """
+    found = open_key(uri, secrets)
+    if found.public_key != public_key:
+        raise _mismatch(
+            f"key {found.public_key.keyid[:12]}, not {public_key.keyid[:12]}",
+            uri,
+            "name the role's own key in channel.json, or rotate the role to this one",
+        )
+    return found
+
+
+def _private(uri: str, secrets: Secrets) -> PrivateKeyTypes:
+    scheme, rest = _split(uri)
+    pem = _from_file(Path(rest), uri) if scheme == "file" else os.environ.get(rest, "").encode()
+    if not pem:
+        raise _mismatch("no key", uri, f"set {rest} to the key's PEM")
+    sealed = b"ENCRYPTED PRIVATE KEY" in pem
+    if scheme == "file" and not sealed:
+        raise _locked("a key that no passphrase protects", uri, "encrypt it: `openssl pkcs8`")
+    passphrase = secrets(f"passphrase of {Path(rest).name}").encode() if sealed else None
+    try:
+        return load_pem_private_key(pem, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if "password" in str(error).lower():
+            raise _locked("a wrong passphrase", uri, "give the key's own passphrase") from None
+        raise _mismatch("no readable PKCS#8 key", uri, "restore the key from its copy") from None
+
+
+def _from_file(path: Path, uri: str) -> bytes:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise _mismatch("a key that others may read", uri, f"`chmod 600 {path}`")
+        return path.read_bytes()
+    except OSError as error:
+        mend = "restore the key from its copy, or rotate the role to another key"
+        raise _mismatch(f"no readable key: {error.strerror}", uri, mend) from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not rest or scheme not in ("file", "env", "pkcs11"):
+        raise _mismatch(
+            "no URI of a key",
+            uri[:80],
+            "name it as file:PATH, env:NAME or pkcs11:token=LABEL;id=%02",
+        )
+    return scheme, rest
+
+
+def _mismatch(found: str, where: str, mend: str) -> DeliveryError:
+    return DeliveryError("V2", found=found, where=f"the key {where}", mend=mend)
+
+
+def _locked(found: str, where: str, mend: str) -> DeliveryError:
+    return DeliveryError("V3", found=found, where=where, mend=mend)

@@ -1,0 +1,80 @@
+"""Copying a channel's public folder from a mirror: what verifies, and nothing else."""
+
+import json
+from collections.abc import Iterator
+
+from edge.channel.repository import Repository
+from edge.channel.state import State, consistent
+from firnline.contracts.places import METADATA, PARTS, TARGETS, TRACKS, assignment_path, part_path
+from firnline.digest import file_digest
+
+_CHUNK_BYTES = 1 << 20
+
+
+def copy(repo: Repository, state: State) -> Iterator[str]:
+    """Copy all that a verified state names, its snapshot and timestamp aside.
+
+    Args:
+        repo: Where it goes.
+        state: As it was read from the mirror.
+
+    Yields:
+        Names of files that the mirror lacks or has damaged.
+
+    Raises:
+        DeliveryError: V6, a role or a manifest does not verify.
+    """
+    source, sink = state.public / METADATA, repo.public / METADATA
+    roots = {
+        path.name: path
+        for path in source.glob("*.root.json")
+        if path.name.partition(".")[0].isdigit()
+    }
+    for name in state.names():
+        state.role(name)
+    named = {
+        (file := f"{meta.version}.{name}"): source / file
+        for name, meta in state.snapshot.signed.meta.items()
+    }
+    for name, path in (roots | named).items():
+        repo.disk.write(sink / name, path.read_bytes())
+    missing = set()
+    for target, digest in named_targets(state):
+        missing |= _take(repo, state, f"{TARGETS}/{consistent(target, digest)}", digest)
+    for digest in named_parts(state):
+        missing |= _take(repo, state, f"{PARTS}/{part_path(digest)}", digest)
+    yield from sorted(missing)
+
+
+def named_targets(state: State) -> Iterator[tuple[str, str]]:
+    """Path and sha256 of every target, and of the assignments before those that stand."""
+    for name in state.names():
+        for path, file in state.role(name).signed.targets.items():
+            yield path, file.hashes["sha256"]
+    for track in TRACKS:
+        for ensemble in state.ensembles(track):
+            for digest, _ in state.history(track, ensemble):
+                yield assignment_path(ensemble, track), digest
+
+
+def named_parts(state: State) -> set[str]:
+    """sha256 of every part that a manifest names.
+
+    Raises:
+        DeliveryError: V6, a manifest is missing or differs.
+    """
+    found: set[str] = set()
+    for path, digest in set(named_targets(state)):
+        top = path.partition("/")[0]
+        if top not in TRACKS and path.endswith(".json"):
+            found.update(json.loads(state.content(path, digest))["files"].values())
+    return found
+
+
+def _take(repo: Repository, state: State, name: str, digest: str) -> set[str]:
+    source = state.public / name
+    if not source.is_file() or file_digest(source) != digest:
+        return {name}
+    with source.open("rb") as file:
+        repo.disk.write(repo.public / name, iter(lambda: file.read(_CHUNK_BYTES), b""))
+    return set()

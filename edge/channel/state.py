@@ -1,0 +1,231 @@
+"""What a channel says now: read from its public folder and verified as a device would."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.serialization import DeserializationError
+
+from edge.channel.metadata import verifies
+from firnline.contracts.places import KINDS, METADATA, TARGETS, TRACKS, assignment_path
+from firnline.digest import bytes_digest
+from firnline.errors import DeliveryError
+from firnline.rollout.assignment import Assignment, parse
+
+
+@dataclass(frozen=True)
+class State:
+    """A committed state of a channel; roles below targets are read when they are asked for.
+
+    Expiry is left aside: whoever renews a channel must be able to read it.
+
+    Attributes:
+        public: The folder that is served.
+        root: The newest root.
+        timestamp: The commit point.
+        snapshot: Versions of every role.
+        targets: Who may sign for tracks and kinds.
+    """
+
+    public: Path
+    root: Metadata[Root]
+    timestamp: Metadata[Timestamp]
+    snapshot: Metadata[Snapshot]
+    targets: Metadata[Targets]
+    _roles: dict[str, Metadata[Targets]] = field(default_factory=dict, repr=False)
+
+    def role(self, name: str) -> Metadata[Targets]:
+        """What a role below targets says.
+
+        Raises:
+            DeliveryError: V6, it does not verify.
+        """
+        if name not in self._roles:
+            self._roles[name] = self._verified(name)
+        return self._roles[name]
+
+    def delegator(self, name: str) -> Targets:
+        """Who delegates to a role below targets: a bin's kind, or targets."""
+        if name in (*TRACKS, *KINDS):
+            return self.targets.signed
+        return self.role(name.partition("-")[0]).signed
+
+    def bins(self, kind: str) -> list[str]:
+        """Names of a kind's hash bins."""
+        delegations = self.role(kind).signed.delegations
+        succinct = delegations.succinct_roles if delegations else None
+        return list(succinct.get_roles()) if succinct else []
+
+    def bin_of(self, path: str) -> str:
+        """The hash bin that a target's path falls into."""
+        delegations = self.role(path.partition("/")[0]).signed.delegations
+        if delegations is None or delegations.succinct_roles is None:
+            raise _broken(self.public / METADATA, f"{path.partition('/')[0]} has no hash bins")
+        return delegations.succinct_roles.get_role_for_target(path)
+
+    def names(self) -> list[str]:
+        """Every role below targets, delegators first."""
+        kinds = list(KINDS)
+        return [*TRACKS, *kinds, *(name for kind in kinds for name in self.bins(kind))]
+
+    def target(self, path: str) -> TargetFile | None:
+        """What the one role that may speak of a path says of it."""
+        top = path.partition("/")[0]
+        role = top if top in TRACKS else self.bin_of(path)
+        return self.role(role).signed.targets.get(path)
+
+    def content(self, path: str, digest: str) -> bytes:
+        """Bytes of a target, held to its sha256.
+
+        Raises:
+            DeliveryError: V6, the file is missing or differs.
+        """
+        file = self.public / TARGETS / consistent(path, digest)
+        if not file.is_file() or bytes_digest(content := file.read_bytes()) != digest:
+            raise _broken(file, "the file is missing, or differs from its name")
+        return content
+
+    def ensembles(self, track: str) -> list[str]:
+        """Ensembles that a track assigns."""
+        paths = self.role(track).signed.targets
+        return sorted(path.removeprefix(f"{track}/").removesuffix(".json") for path in paths)
+
+    def assignment(self, track: str, ensemble: str) -> Assignment | None:
+        """What a track assigns for an ensemble now; None where it assigns nothing."""
+        return next((found for _, found in self.history(track, ensemble)), None)
+
+    def history(self, track: str, ensemble: str) -> Iterator[tuple[str, Assignment]]:
+        """sha256 and content of each assignment of a track, the newest first.
+
+        The newest is signed and names the one before by its sha256, and so on: what was swept away
+        ends the chain, nothing can be slipped into it.
+
+        Raises:
+            DeliveryError: V6, a file is not what its name says.
+        """
+        path = assignment_path(ensemble, track)
+        found = self.role(track).signed.targets.get(path)
+        digest = found.hashes["sha256"] if found else ""
+        while digest:
+            file = self.public / TARGETS / consistent(path, digest)
+            if not file.is_file():
+                return
+            assignment = parse(self.content(path, digest), str(file))
+            yield digest, assignment
+            digest = assignment.previous
+
+    def _verified(self, name: str) -> Metadata[Targets]:
+        delegator = self.delegator(name)
+        meta = self.snapshot.signed.meta.get(f"{name}.json")
+        if meta is None:
+            raise _broken(self.public / METADATA, f"the snapshot does not name {name}")
+        path = self.public / METADATA / f"{meta.version}.{name}.json"
+        found: Metadata[Targets] = metadata_file(path)
+        if found.signed.version != meta.version or not verifies(delegator, name, found):
+            raise _broken(path, "its version or its signatures are wrong")
+        return found
+
+
+def consistent(path: str, digest: str) -> str:
+    """A target's path with its sha256 before the name (specification, section 6.2)."""
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{digest}.{name}"
+
+
+def read(public: Path) -> State:
+    """A channel's committed state: roots in a row, then from the timestamp on down.
+
+    Args:
+        public: The folder that is served.
+
+    Raises:
+        DeliveryError: V1, there is no channel; V6, it does not verify.
+    """
+    folder = public / METADATA
+    if not (folder / "timestamp.json").is_file():
+        raise DeliveryError(
+            "V1",
+            found="no timestamp.json",
+            where=str(folder),
+            mend="make a channel with `firnline channel init`, or name its folder",
+        )
+    root = newest_root(folder)
+    timestamp: Metadata[Timestamp] = metadata_file(folder / "timestamp.json")
+    _hold(root.signed, "timestamp", timestamp, folder / "timestamp.json")
+    version = timestamp.signed.snapshot_meta.version
+    snapshot: Metadata[Snapshot] = _top(folder, root.signed, "snapshot", version)
+    meta = snapshot.signed.meta.get("targets.json")
+    if meta is None:
+        raise _broken(folder, "the snapshot does not name targets")
+    targets: Metadata[Targets] = _top(folder, root.signed, "targets", meta.version)
+    return State(public, root, timestamp, snapshot, targets)
+
+
+def newest_root(folder: Path) -> Metadata[Root]:
+    """The last root of the row, each signed by the one before and by itself (section 5.3).
+
+    Raises:
+        DeliveryError: V6, there is none or one does not verify.
+    """
+    numbers = sorted(
+        int(digits)
+        for path in folder.glob("*.root.json")
+        if (digits := path.name.partition(".")[0]).isdigit()
+    )
+    if not numbers:
+        raise _broken(folder, "no root")
+    newest: Metadata[Root] = _root(folder, numbers[0], numbers[0], None)
+    for before, number in itertools.pairwise(numbers):
+        newest = _root(folder, number, before + 1, newest)
+    return newest
+
+
+def _root(folder: Path, number: int, due: int, before: Metadata[Root] | None) -> Metadata[Root]:
+    """A root that must follow the one before it."""
+    path = folder / f"{number}.root.json"
+    found: Metadata[Root] = metadata_file(path)
+    if not found.signed.version == number == due:
+        raise _broken(path, "its version is out of the row")
+    for root in (before or found, found):
+        _hold(root.signed, "root", found, path)
+    return found
+
+
+def metadata_file(path: Path) -> Metadata[Any]:
+    """Metadata from a file, not verified yet.
+
+    Raises:
+        DeliveryError: V6, they cannot be read.
+    """
+    try:
+        return Metadata.from_bytes(path.read_bytes())
+    except (OSError, DeserializationError, RepositoryError, json.JSONDecodeError) as error:
+        raise _broken(path, f"no readable metadata: {error}") from error
+
+
+def _top(folder: Path, root: Root, role: str, version: int) -> Metadata[Any]:
+    path = folder / f"{version}.{role}.json"
+    found = metadata_file(path)
+    if found.signed.version != version:
+        raise _broken(path, f"version {found.signed.version}")
+    _hold(root, role, found, path)
+    return found
+
+
+def _hold(root: Root, role: str, found: Metadata[Any], path: Path) -> None:
+    if found.signed.type != role or not verifies(root, role, found):
+        raise _broken(path, f"not signed by enough keys of {role}")
+
+
+def _broken(where: Path, found: str) -> DeliveryError:
+    return DeliveryError(
+        "V6",
+        found=f"the channel does not verify: {found}",
+        where=str(where),
+        mend="rebuild it from a mirror with `firnline channel restore`",
+    )

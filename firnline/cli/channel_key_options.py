@@ -1,0 +1,192 @@
+"""`firnline channel` as the shell sees it: its keys, its ceremonies, and its upkeep."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firnline.cli.channel_options import (
+    ByOption,
+    ChannelOption,
+    JsonOption,
+    PassphraseOption,
+    WaitOption,
+    YesOption,
+    channel,
+)
+
+__all__ = ["channel"]
+
+UriArgument = Annotated[str, typer.Argument(help="file:PATH, env:NAME or pkcs11:token=...;id=...")]
+
+
+@channel.command("rotate-keys")
+def rotate_keys(
+    role: Annotated[
+        str, typer.Argument(help="Whose keys: root, targets, beta, cpu, timestamp ...")
+    ],
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URI",
+            help="All its keys from now on, one option each; made when not there. "
+            "Default: one new file in the key folder.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="How many must sign. Default: as many as now.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, in one sentence.")] = "",
+    by: ByOption = None,
+    channel: ChannelOption = None,
+    passphrase_file: PassphraseOption = None,
+    wait: WaitOption = 0.0,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a role other keys, with no moment at which devices refuse the channel.
+
+    Where the keys at hand are not enough, what is to be signed is staged for `sign` and `apply`.
+    """
+    from firnline.cli import channel_keys
+    from firnline.cli.channel_open import Where, person
+
+    channel_keys.rotate(
+        Where(channel, passphrase_file, wait),
+        role,
+        key or [],
+        threshold,
+        by=person(by),
+        reason=reason,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@channel.command()
+def expire(
+    within: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Days before its end that a role is renewed. Default: half its period, 30 for "
+            "root and targets.",
+        ),
+    ] = None,
+    channel: ChannelOption = None,
+    passphrase_file: PassphraseOption = None,
+    wait: WaitOption = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch expiry: renew what the keys here can sign, and tell what needs people.
+
+    Status 1 when something needs people. A channel that expires is refused by every device.
+    """
+    from firnline.cli.channel_open import Where
+    from firnline.cli.channel_status import renew
+
+    renew(Where(channel, passphrase_file, wait), within, as_json=as_json)
+
+
+@channel.command()
+def key(
+    uri: UriArgument, passphrase_file: PassphraseOption = None, as_json: JsonOption = False
+) -> None:
+    """Make a key, or show the public half of one that is there."""
+    from firnline.cli import channel_keys
+
+    channel_keys.key(uri, passphrase_file, as_json=as_json)
+
+
+@channel.command()
+def stage(
+    role: Annotated[str, typer.Argument(help="root or targets.")],
+    channel: ChannelOption = None,
+    passphrase_file: PassphraseOption = None,
+    wait: WaitOption = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Stage root or targets with a new expiry, for people to sign."""
+    from firnline.cli import channel_keys
+    from firnline.cli.channel_open import Where
+
+    channel_keys.stage(Where(channel, passphrase_file, wait), role, as_json=as_json)
+
+
+@channel.command()
+def sign(
+    file: Annotated[Path, typer.Argument(help="What waits in the channel's ceremony folder.")],
+    key: Annotated[str, typer.Option(metavar="URI", help="Your key.")],
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add your signature to what is staged; needs the file and your key, no channel.
+
+    Compare the sha256 that is printed with the others who sign.
+    """
+    from firnline.cli import channel_keys
+
+    channel_keys.sign(file, key, passphrase_file, as_json=as_json)
+
+
+@channel.command()
+def apply(
+    channel: ChannelOption = None,
+    passphrase_file: PassphraseOption = None,
+    wait: WaitOption = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring what is staged into force, once enough people have signed."""
+    from firnline.cli import channel_keys
+    from firnline.cli.channel_open import Where
+
+    channel_keys.apply(Where(channel, passphrase_file, wait), as_json=as_json)
+
+
+@channel.command()
+def restore(
+    root: Annotated[
+        list[Path],
+        typer.Option(help="The root that devices were given; without --mirror all, in a row."),
+    ],
+    mirror: Annotated[
+        Path | None, typer.Option(help="Any copy of the public folder; it needs no trust.")
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[ROLE=]URI", help="A key; its role is needed without --mirror."),
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="Folder of key files. Default: .firnline/keys.")
+    ] = None,
+    above: Annotated[
+        int | None, typer.Option(min=0, help="Highest version that a device may have seen.")
+    ] = None,
+    channel: ChannelOption = None,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a lost channel anew, from a mirror or from its keys alone; devices go on with it."""
+    from firnline.cli import channel_keys
+    from firnline.cli.channel_open import Where
+
+    where = Where(channel, passphrase_file)
+    channel_keys.restore(where, mirror, root, key or [], keys, above, as_json=as_json)
+
+
+@channel.command()
+def sweep(
+    keep: Annotated[
+        int, typer.Option(min=1, help="Newest assignments of each track whose releases stay.")
+    ] = 10,
+    channel: ChannelOption = None,
+    passphrase_file: PassphraseOption = None,
+    wait: WaitOption = 0.0,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old releases that nothing names any more, and what a killed publisher left."""
+    from firnline.cli import channel_keys
+    from firnline.cli.channel_open import Where
+
+    channel_keys.sweep(Where(channel, passphrase_file, wait), keep, yes=yes, as_json=as_json)

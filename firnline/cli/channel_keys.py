@@ -1,0 +1,276 @@
+"""`firnline channel`'s keys: made, changed, used in a ceremony, and the channel built anew."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.markup import escape
+
+from firnline import wiring
+from firnline.cli import channel_open
+from firnline.cli.channel import show
+from firnline.cli.channel_open import Where
+from firnline.cli.show import aside, screen
+from firnline.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from edge.channel.restore import Restored
+
+
+def key(uri: str, passphrase: Path | None, *, as_json: bool) -> None:
+    """Make a key where a URI says, or show the one that is there.
+
+    Args:
+        uri: Where its private half is, or shall be.
+        passphrase: File that holds its passphrase.
+        as_json: Print one document instead of text.
+
+    Raises:
+        DeliveryError: V2 nothing can be made or read there, V3 its passphrase is wrong, V33.
+    """
+    from edge.channel import keys
+
+    there = keys.there(uri)
+    if there:
+        public = keys.open_key(uri, channel_open.asking(passphrase)).public_key
+    else:
+        public = keys.new_key(uri, channel_open.asking(passphrase, new=True))
+    document = {"made": not there, "uri": uri, "keyid": public.keyid, **public.to_dict()}
+    told = "is there" if there else "made"
+    show(document, f"{told}  {escape(uri)}  {public.keytype}  {public.keyid}", as_json=as_json)
+
+
+def rotate(
+    where: Where,
+    role: str,
+    uris: Sequence[str],
+    threshold: int | None,
+    *,
+    by: str,
+    reason: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Give a role other keys; keys that are not there are made.
+
+    Args:
+        where: The channel.
+        role: Whose.
+        uris: All its keys from now on; a new file in the project's key folder when none is given.
+        threshold: How many of them must sign; as many as now when not given.
+        by: Who does it.
+        reason: Why, in one sentence.
+        yes: Do not ask.
+        as_json: Print one document instead of text.
+
+    Raises:
+        DeliveryError: V1 to V6, V8, V12, V14, V33 or V34.
+    """
+    from edge.channel import keys
+    from edge.channel.rotate import rotate as change
+
+    chosen = list(uris) or [_unused(role)]
+    repo = channel_open.repository(where)
+    repo.state()
+    listed = ", ".join(chosen)
+    channel_open.confirm(f"Let {role} be signed by {listed} alone?", yes=yes)
+    fresh = channel_open.asking(where.passphrase, new=True)
+    for uri in (uri for uri in chosen if not keys.there(uri)):
+        keys.new_key(uri, fresh)
+    done = change(repo, role, chosen, threshold=threshold)
+    if done.added or done.dropped:
+        channel_open.record(
+            "rotation",
+            "staged" if done.staged else "in force",
+            subject=channel_open.LEDGER,
+            by=by,
+            reason="; ".join(filter(None, [f"keys of {role}", reason])),
+            numbers={"role": role},
+            inputs={
+                **{f"added {number}": keyid for number, keyid in enumerate(done.added)},
+                **{f"dropped {number}": keyid for number, keyid in enumerate(done.dropped)},
+            },
+        )
+    line = f"keys of {role}: {len(done.added)} added, {len(done.dropped)} dropped"
+    show(done.document(), f"{line}{_staged(done.staged)}", as_json=as_json)
+
+
+def stage(where: Where, role: str, *, as_json: bool) -> None:
+    """Stage root or targets with a new expiry, for people to sign.
+
+    Args:
+        where: The channel.
+        role: `root` or `targets`.
+        as_json: Print one document instead of text.
+
+    Raises:
+        DeliveryError: V8 another role, V14 a ceremony is under way, or V1 to V6.
+    """
+    from edge.channel.ceremony import draft
+
+    path = draft(channel_open.repository(where), role)
+    show({"staged": str(path)}, f"staged{_staged([path])}", as_json=as_json)
+
+
+def sign(file: Path, uri: str, passphrase: Path | None, *, as_json: bool) -> None:
+    """Add one signature to a staged file.
+
+    Args:
+        file: As it lies in the channel's `ceremony` folder, or a copy of it.
+        uri: The signer's key.
+        passphrase: File that holds its passphrase.
+        as_json: Print one document instead of text.
+
+    Raises:
+        DeliveryError: V2 or V3 the key cannot be used, V6 the file cannot be read, V33.
+    """
+    from edge.channel.ceremony import sign as add
+
+    done = add(file, uri, channel_open.asking(passphrase))
+    line = (
+        f"signed {done.role} {done.version}, good until {done.expires}, content sha256 "
+        f"{done.sha256}; {done.signatures} signatures now"
+    )
+    show(done.document(), line, as_json=as_json)
+
+
+def apply(where: Where, *, as_json: bool) -> None:
+    """Bring what is staged into force, once enough people have signed.
+
+    Args:
+        where: The channel.
+        as_json: Print one document instead of text.
+
+    Raises:
+        DeliveryError: V4 signatures are missing, V8 nothing is staged, or V1 to V6.
+    """
+    from edge.channel.ceremony import apply as bring
+
+    done = bring(channel_open.repository(where))
+    roots = ", ".join(str(version) for version in done.roots) or "none"
+    line = f"in force  new roots: {roots}; roles signed anew: {len(done.roles)}"
+    show(done.document(), line, as_json=as_json)
+
+
+def sweep(where: Where, keep: int, *, yes: bool, as_json: bool) -> None:
+    """Remove releases that no assignment names any more, and files that nothing names.
+
+    Args:
+        where: The channel.
+        keep: Newest assignments of each track whose releases stay.
+        yes: Do not ask.
+        as_json: Print one document instead of text.
+
+    Raises:
+        DeliveryError: V12 `keep` is below 1, V34 nobody can be asked, or V1 to V6.
+    """
+    from edge.channel.sweep import sweep as clean
+
+    repo = channel_open.repository(where)
+    repo.state()
+    channel_open.confirm(
+        f"Remove what none of the {keep} newest assignments of a track names?", yes=yes
+    )
+    done = clean(repo, keep)
+    line = f"removed {done.releases} manifests, {done.files} files, {done.bytes:,} bytes"
+    show(done.document(), line, as_json=as_json)
+
+
+def restore(
+    where: Where,
+    mirror: Path | None,
+    roots: Sequence[Path],
+    uris: Sequence[str],
+    keys: Path | None,
+    above: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Build a lost channel anew: from a mirror of its public folder, or from its keys alone.
+
+    Args:
+        where: The channel; none may stand there.
+        mirror: A copy of the public folder; without it nothing is published afterwards.
+        roots: The trusted root; without a mirror all of them, in a row.
+        uris: Keys; as ROLE=URI without a mirror.
+        keys: Folder of key files to use as well; the project's own when no key is named.
+        above: Highest version that a device may have seen.
+        as_json: Print one document instead of text.
+
+    Raises:
+        BadParameter: Something that is needed is not given.
+        DeliveryError: V1 a channel stands there, V6 it does not verify, V2 to V4, or V33.
+    """
+    from edge.channel import restore as rebuild
+
+    held = _held(uris, keys)
+    given = [_content(path) for path in roots]
+    place, ask = channel_open.folder(where.channel), channel_open.asking(where.passphrase)
+    if mirror is not None:
+        if len(given) != 1:
+            raise typer.BadParameter("give one --root with --mirror: the one that is trusted")
+        every = [uri for found in held.values() for uri in found]
+        done = rebuild.from_mirror(place, mirror, given[0], every, secrets=ask, above=above or 0)
+    else:
+        if not given or above is None:
+            raise typer.BadParameter("without --mirror give every --root in a row, and --above")
+        done = rebuild.from_keys(place, given, held, secrets=ask, above=above)
+    _show_restored(done, as_json=as_json)
+
+
+def _held(uris: Sequence[str], keys: Path | None) -> Mapping[str, Sequence[str]]:
+    """Role -> URIs; a file's role is its name up to the first dash, as in `root-1.pem`."""
+    found: dict[str, list[str]] = {}
+    for text in uris:
+        role, equals, uri = text.partition("=")
+        # PKCS#11 URIs hold `=` too, but no role holds a colon.
+        named = bool(equals) and ":" not in role
+        found.setdefault(role if named else "", []).append(uri if named else text)
+    folder = keys or (None if uris else wiring.settings().key_folder)
+    for path in sorted(folder.resolve().glob("*.pem")) if folder else ():
+        found.setdefault(path.stem.partition("-")[0], []).append(f"file:{path}")
+    if not found:
+        raise typer.BadParameter("no keys: name them with --key, or their folder with --keys")
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DeliveryError(
+            "V35",
+            found=f"no readable root: {error.strerror}",
+            where=str(path),
+            mend="name a root file, as devices were given it",
+        ) from error
+
+
+def _unused(role: str) -> str:
+    """A key file of the project's key folder that is not there yet."""
+    folder, number = wiring.settings().key_folder, 1
+    while (folder / f"{role}-{number}.pem").exists():
+        number += 1
+    return f"file:{folder / f'{role}-{number}.pem'}"
+
+
+def _staged(paths: Sequence[Path]) -> str:
+    """What is to be done with files that wait; nothing where none does."""
+    if not paths:
+        return ""
+    listed = "\n".join(f"  firnline channel sign {escape(str(path))} --key URI" for path in paths)
+    return f"; waiting for signatures\n{listed}\n  firnline channel apply"
+
+
+def _show_restored(done: "Restored", *, as_json: bool) -> None:
+    line = (
+        f"restored {escape(str(done.folder))}  root {done.root_version}, {done.releases} "
+        f"manifests, {done.parts} parts, {len(done.keys)} keys"
+    )
+    show(done.document(), line, as_json=as_json)
+    if as_json or not done.missing:
+        return
+    aside().print(f"[yellow]{len(done.missing)} files are not whole in the mirror:[/yellow]")
+    for path in done.missing:
+        screen().print(escape(path), soft_wrap=True)

@@ -1,0 +1,151 @@
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from edge.agent.cli import main
+from edge.agent.config import load
+from edge.agent.scores import read
+from tests.edge.agent import bundles, channels
+
+ROWS = "".join(
+    json.dumps({"id": f"r{n}", "key": "unit-1", "row": [float(value) for value in row]}) + "\n"
+    for n, row in enumerate(bundles.rows(3))
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[channels.Channel, str]]:
+    folder = tmp_path_factory.mktemp("channel")
+    made = channels.Channel(folder / "public")
+    made.publish(bundles.make(folder / "a"))
+    with channels.serve(made.public) as served:
+        yield made, served.url
+
+
+@pytest.fixture
+def config(
+    site: tuple[channels.Channel, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A device that was set up from nothing by its own command."""
+    made, url = site
+    path = tmp_path / "etc/agent.toml"
+    monkeypatch.setenv("FIRNLINE_AGENT_CONFIG", str(path))
+    assert init(path, url, "--root-sha256", sha256(made.root_bytes).hexdigest().upper()) == 0
+    return path
+
+
+def init(path: Path, url: str, *more: str) -> int:
+    return main(
+        ["init", "--config", str(path), "--url", url, "--ensemble", bundles.ENSEMBLE, "--track",
+         "stable", "--target", bundles.TARGET, "--device", "unit-1", "--state",
+         str(path.parent.parent / "state"), *more]
+    )  # fmt: skip
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:
+    capsys.readouterr()
+    code = main([*arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_from_nothing_to_a_verified_model(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["status"]) == 3
+    assert "nothing is installed" in capsys.readouterr().out
+    code, pulled = told(capsys, "pull")
+    assert (code, pulled["step"]) == (0, "installed")
+    code, again = told(capsys, "pull")
+    assert (code, again["step"], again["requests"], again["parts_bytes"]) == (0, "kept", 2, 0)
+    assert main(["verify"]) == 0
+    assert "slot a, active: whole; 16 golden windows exact" in capsys.readouterr().out
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    assert main(["run", "--rows", str(tmp_path / "rows.jsonl")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [item["id"] for item in answers] == ["r0", "r1", "r2"]
+    kept = list(read(load().state / "scores"))
+    assert [item["answer"] for item in kept] == [item["answer"] for item in answers]
+    assert {item["key"] for item in kept} == {"unit-1"}
+    code, status = told(capsys, "status")
+    assert code == 0
+    assert (status["good"], status["slot"], status["release"]) == (True, "a", pulled["release"])
+    assert (status["offline"], status["clock_behind"], status["running"]) == (False, False, False)
+    assert {"timestamp", "snapshot", "targets", "root"} <= set(status["expires"])  # type: ignore[call-overload]
+    assert main(["status"]) == 0
+    assert "3 answers" in capsys.readouterr().out
+
+
+def test_rows_that_are_wrong_do_not_stop_the_others(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(f'{{"row": 3}}\n\n{ROWS}')
+    assert main(["run", "--rows", str(tmp_path / "rows.jsonl")]) == 1
+    assert "[U32] nothing is installed" in capsys.readouterr().err
+    assert main(["pull"]) == 0
+    capsys.readouterr()
+    assert main(["run", "--rows", str(tmp_path / "rows.jsonl")]) == 3
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["error" in item for item in answers] == [True, False, False, False]
+
+
+def test_a_rollback_is_refused_and_told_where_there_is_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = told(capsys, "rollback")
+    assert (code, error["code"], error["family"]) == (1, "U24", "DeliveryError")
+    assert main(["verify"]) == 1
+    found = capsys.readouterr().err
+    assert found.startswith("error [U32] nothing is installed\n  where  ")
+    assert "\n  mend   " in found
+
+
+def test_a_bundle_of_a_folder_can_be_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = bundles.make(tmp_path / "b")
+    code, found = told(capsys, "verify", str(made.folder))
+    assert code == 0
+    assert found["verified"][0]["self_test"] == "exact"  # type: ignore[index]
+    (made.folder / "stages/encoder.onnx").write_bytes(b"")
+    assert main(["verify", str(made.folder)]) == 1
+
+
+def test_a_root_that_nobody_vouches_for_is_not_taken(
+    site: tuple[channels.Channel, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, url = site
+    path = tmp_path / "etc/agent.toml"
+    assert init(path, url, "--root-sha256", "0" * 64) == 1
+    assert f"a root.json with sha256 {sha256(made.root_bytes).hexdigest()}" in (
+        capsys.readouterr().err
+    )
+    assert init(path, url) == 1
+    assert "not nothing" in capsys.readouterr().err
+    assert not path.parent.exists()
+    (tmp_path / "given.json").write_bytes(made.root_bytes)
+    assert init(path, url, "--root", str(tmp_path / "given.json")) == 0
+    assert load(path).root.read_bytes() == made.root_bytes
+    assert init(path, url, "--root", str(tmp_path / "given.json")) == 1
+    assert "a device that is configured already" in capsys.readouterr().err
+    assert init(tmp_path / "other.toml", url, "--root", str(tmp_path / "none.json")) == 1
+
+
+def test_a_command_that_is_not_understood_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["fetch"], ["init"], ["pull", "--fast"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "exit codes: 0 done" in capsys.readouterr().out
+
+
+def test_out_is_for_targets_that_this_host_does_not_run(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = told(capsys, "pull", "--out", str(tmp_path / "out"))
+    assert (code, error["code"]) == (1, "U40")

@@ -1,0 +1,142 @@
+"""Power is cut anywhere in an update: there is always one whole release, never a mixed one."""
+
+import multiprocessing
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from edge.verify import verify
+from tests.edge.agent import bundles, units
+from tests.edge.agent.power import After, Operation, Recorder
+from tests.edge.agent.units import Unit, unit
+
+KILLS = 10
+
+
+@pytest.fixture
+def device():
+    with unit() as made:
+        yield made
+
+
+def whole(slot: Path | None, releases: dict[str, bundles.Made]) -> str:
+    """The release that a slot holds, every byte of it as it was published, and nothing else."""
+    assert slot is not None, "no slot is whole"
+    release = str(verify(slot)["release"])
+    found = {
+        str(path.relative_to(slot)): path.read_bytes() for path in slot.rglob("*") if path.is_file()
+    }
+    assert found == releases[release].files
+    return release
+
+
+def traced(device: Unit, start: Path) -> list[Operation]:
+    """What an update does to the disk; the state before it is copied."""
+    shutil.copytree(device.config.state, start, symlinks=True)
+    recorder = Recorder(device.config.state)
+    assert device.pull(recorder).step == "installed"
+    return recorder.trace
+
+
+def cut_at(
+    device: Unit, start: Path, trace: list[Operation], place: int, draw: random.Random
+) -> None:
+    """The device's state folder as it is found after the power went at an operation."""
+    state = device.config.state
+    latest = device.home / "trust-at-the-end"
+    shutil.rmtree(state)
+    after = After(start, state)
+    after.play(trace[:place])
+    after.cut(trace[place] if place < len(trace) and draw.random() < 0.9 else None, draw)
+    after.tear("trust", latest, draw)
+
+
+def slots_whole(device: Unit, releases: dict[str, bundles.Made]) -> str:
+    """The release that runs after a start; the one to go back to is whole as well."""
+    runs = whole(device.start().slot, releases)
+    for name, slot in device.state.slots.items():
+        assert whole(device.config.state / "slots" / name, releases) == slot.release
+    return runs
+
+
+def second(device: Unit) -> list[bundles.Made]:
+    """One release runs, and the other slot is empty."""
+    return [device.settle()]
+
+
+def third(device: Unit) -> list[bundles.Made]:
+    """One release runs, and the other slot holds the one before, which gives way."""
+    return [device.settle(), device.settle(classifier=3)]
+
+
+def trial(device: Unit) -> list[bundles.Made]:
+    """A release runs on trial: it is the one that gives way, and the good one stays."""
+    made = [device.settle(), device.release(classifier=3)]
+    device.pull()
+    return made
+
+
+@pytest.mark.parametrize(("before", "points"), [(second, 80), (third, 60), (trial, 60)])
+def test_power_is_cut_at_random_points_of_an_update(device: Unit, before, points: int) -> None:
+    known = before(device)
+    new = device.release(encoder=2, classifier=2)
+    releases = {made.release: made for made in (*known, new)}
+    trace = traced(device, device.home / "start")
+    shutil.copytree(device.config.state / "trust", device.home / "trust-at-the-end", symlinks=True)
+    assert {operation.kind for operation in trace} >= {"append", "write", "move", "link", "remove"}
+    seen = set()
+    for point in range(points):
+        draw = random.Random(point)  # noqa: S311
+        cut_at(device, device.home / "start", trace, draw.randrange(len(trace) + 1), draw)
+        seen.add(slots_whole(device, releases))
+        device.pull()
+        assert slots_whole(device, releases) == new.release
+    assert seen == {known[-1].release, new.release} | (
+        {known[0].release} if before is trial else set()
+    )
+
+
+def test_power_is_cut_while_the_first_release_comes(device: Unit) -> None:
+    device.config.state.mkdir()
+    made = device.release()
+    trace = traced(device, device.home / "start")
+    shutil.copytree(device.config.state / "trust", device.home / "trust-at-the-end", symlinks=True)
+    for place in range(0, len(trace), 5):
+        cut_at(device, device.home / "start", trace, place, random.Random(place))  # noqa: S311
+        assert device.start().slot in {None, device.config.state / "slots" / "a"}
+        device.pull()
+        assert whole(device.start().slot, {made.release: made}) == made.release
+
+
+def test_the_agent_is_killed_at_random_times(tmp_path: Path) -> None:
+    with unit(tmp_path) as device:
+        killed_at_random(device)
+
+
+def killed_at_random(device: Unit) -> None:
+    """A release a turn, and an agent that is killed while it pulls it, on a real disk."""
+    known = [device.settle()]
+    # One process has the imports done, and every agent is forked from it.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.edge.agent.units"])
+    killed = 0
+    for turn in range(KILLS):
+        known.append(device.release(encoder=2 + turn, classifier=2 + turn))
+        theirs, ours = processes.Pipe()
+        agent = processes.Process(target=units.pull, args=(device.config, ours))
+        agent.start()
+        theirs.recv()
+        agent.join(random.Random(turn).uniform(0, 0.1))  # noqa: S311
+        agent.kill()
+        agent.join()
+        killed += agent.exitcode == -signal.SIGKILL
+        agent.close()
+        theirs.close()
+        ours.close()
+        slots_whole(device, {made.release: made for made in known})
+    assert killed > 0
+    device.pull()
+    assert slots_whole(device, {made.release: made for made in known}) == known[-1].release

@@ -123,7 +123,8 @@ def _offer(
     with transaction(slots) as held:
         state = held.state
     clock = TrustedClock(state.clock_floor, system)
-    polled = poll(config, slots.disk, fetcher, clock, state.floors.get(track, 0))
+    floor = state.floor(track)
+    polled = poll(config, slots.disk, fetcher, clock, floor.version, floor.keys)
     with transaction(slots) as held:
         after = held.commit(heard(held.state, polled, track, clock.now()))
     if polled.offer is None:

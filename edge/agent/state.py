@@ -73,6 +73,20 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """The assignment that was seen last; none older is taken.
+
+    Attributes:
+        version: Its version.
+        keys: Digest of the keys of the track's role it was signed under. Under other keys it
+            counts no more: whoever stole the ones before may have signed the highest there is.
+    """
+
+    version: int
+    keys: str = ""
+
+
+@dataclass(frozen=True)
 class State:
     """What a device knows between two starts.
 
@@ -83,7 +97,7 @@ class State:
         refused: Release -> why it is not taken.
         attempt: The release whose checks have begun and not ended.
         assigned: `track/ensemble@version` of the last good poll.
-        floors: `track/ensemble` -> highest version of its assignment.
+        floors: `track/ensemble` -> the assignment that was seen last.
         clock_floor: Latest time that the channel has signed; no clock is believed below it.
         polled: Last good poll, as the clock then told.
     """
@@ -94,9 +108,13 @@ class State:
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     attempt: Attempt | None = None
     assigned: str = ""
-    floors: Mapping[str, int] = field(default_factory=dict)
+    floors: Mapping[str, Floor] = field(default_factory=dict)
     clock_floor: datetime | None = None
     polled: datetime | None = None
+
+    def floor(self, track: str) -> Floor:
+        """The assignment of `track/ensemble` that was seen last; version 0 where none was."""
+        return self.floors.get(track, Floor(0))
 
     @property
     def running(self) -> Slot | None:
@@ -213,7 +231,7 @@ def _of_document(found: dict[str, Any]) -> State:
         refused={sha256(release): Refusal(**item) for release, item in found["refused"]},
         attempt=None if found["attempt"] is None else Attempt(**found["attempt"]),
         assigned=str(found["assigned"]),
-        floors={str(name): int(version) for name, version in found["floors"].items()},
+        floors={str(name): Floor(**floor) for name, floor in found["floors"].items()},
         clock_floor=_time(found["clock_floor"]),
         polled=_time(found["polled"]),
     )

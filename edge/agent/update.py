@@ -19,7 +19,7 @@ from edge.agent.limits import check_manifest
 from edge.agent.lock import exclusive
 from edge.agent.recover import transaction, writing
 from edge.agent.slots import Slots, slots_of
-from edge.agent.state import Attempt, Name, Refusal, Slot, State
+from edge.agent.state import Attempt, Floor, Name, Refusal, Slot, State
 from edge.agent.trust import Offer, Polled, poll
 from edge.disk import Disk
 from edge.verify import parse_manifest
@@ -84,7 +84,8 @@ def update(
             state = held.state
         track = f"{config.track}/{config.ensemble}"
         clock = TrustedClock(state.clock_floor, system)
-        polled = poll(config, disk, fetcher, clock, state.floors.get(track, 0))
+        floor = state.floor(track)
+        polled = poll(config, disk, fetcher, clock, floor.version, floor.keys)
         with transaction(slots) as held:
             after = heard(held.state, polled, track, clock.now())
             state = held.commit(after) if _worth(held.state, after) else after
@@ -94,7 +95,7 @@ def update(
 
 
 def heard(state: State, polled: Polled, track: str, now: datetime) -> State:
-    """The state after a good poll: no version of the assignment and no time goes back.
+    """The state after a good poll, which has refused what is older; no time goes back.
 
     Args:
         state: Before.
@@ -102,12 +103,11 @@ def heard(state: State, polled: Polled, track: str, now: datetime) -> State:
         track: `track/ensemble`.
         now: As the trusted clock tells.
     """
-    version = max(state.floors.get(track, 0), polled.version)
     times = [time for time in (state.clock_floor, polled.issued) if time is not None]
     return replace(
         state,
-        floors={**state.floors, track: version},
-        assigned=f"{track}@{version}",
+        floors={**state.floors, track: Floor(polled.version, polled.keys)},
+        assigned=f"{track}@{polled.version}",
         clock_floor=max(times, default=None),
         polled=now,
     )

@@ -171,12 +171,7 @@ def _feasible(uris: Mapping[str, Sequence[str]], threshold: int, bits: int) -> N
 
 
 def _keys(repo: Repository, uris: Sequence[str]) -> dict[str, Key]:
-    found: dict[str, Key] = {}
-    for uri in uris:
-        if not keyring.there(uri):
-            keyring.new_key(uri, repo.secrets, disk=repo.disk)
-        found[uri] = keyring.open_key(uri, repo.secrets).public_key
-    return found
+    return {uri: keyring.ensure(uri, repo.secrets, disk=repo.disk) for uri in uris}
 
 
 def _periods(days: Mapping[str, int]) -> dict[str, int]:

@@ -79,6 +79,22 @@ def new_key(uri: str, secrets: Secrets = environment, *, disk: Disk | None = Non
     return SSlibKey.from_crypto(private.public_key())
 
 
+def ensure(uri: str, secrets: Secrets = environment, *, disk: Disk | None = None) -> Key:
+    """The public half of a key; a file or a token that has none gets one.
+
+    Raises:
+        DeliveryError: V2 or V3, as `new_key` and `open_key`.
+    """
+    scheme, rest = _split(uri)
+    if scheme == "pkcs11":
+        from edge.channel import token
+
+        return token.ensure(rest, secrets)
+    if scheme == "file" and not there(uri):
+        return new_key(uri, secrets, disk=disk)
+    return open_key(uri, secrets).public_key
+
+
 def there(uri: str) -> bool:
     """Whether a URI holds a key already, as far as can be told without its secret."""
     scheme, rest = _split(uri)

@@ -163,12 +163,7 @@ def _in_use(state: State) -> set[str]:
 
 
 def _keys(repo: Repository, uris: Sequence[str]) -> dict[str, Key]:
-    found: dict[str, Key] = {}
-    for uri in uris:
-        if not keys.there(uri):
-            keys.new_key(uri, repo.secrets, disk=repo.disk)
-        found[uri] = keys.open_key(uri, repo.secrets).public_key
-    return found
+    return {uri: keys.ensure(uri, repo.secrets, disk=repo.disk) for uri in uris}
 
 
 def _infeasible(role: str, wanted: Authority) -> DeliveryError:

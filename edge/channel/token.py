@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 from securesystemslib.exceptions import UnsupportedLibraryError
-from securesystemslib.signer import HSMSigner, Signature, Signer, SSlibKey
+from securesystemslib.signer import HSMSigner, Key, Signature, Signer, SSlibKey
 
-from edge.channel.keys import Secrets
+from edge.channel.keys import Secrets, environment
 from firnline.errors import DeliveryError
 
+_NO_KEY = "no key"
 _MODULE = "PYKCS11LIB"
 """Where the signer's library looks for the token's module."""
 
@@ -44,9 +45,12 @@ class TokenSigner(Signer):
         return self._inner.public_key
 
     @classmethod
-    def from_priv_key_uri(cls, *_: object, **__: object) -> "TokenSigner":
-        """Not a way in: `edge.channel.keys.open_key` is."""
-        raise NotImplementedError
+    def from_priv_key_uri(
+        cls, priv_key_uri: str, public_key: Key, secrets_handler: Secrets | None = None
+    ) -> "TokenSigner":
+        """The library's own way in; `edge.channel.keys.signer` holds the key to its role too."""
+        found = open_key(priv_key_uri.removeprefix("pkcs11:"), secrets_handler or environment)
+        return cls(found._place, found._inner)
 
     def sign(self, payload: bytes) -> Signature:
         """A signature made on the token.
@@ -58,7 +62,7 @@ class TokenSigner(Signer):
             return self._inner.sign(payload)
 
 
-def open_key(rest: str, secrets: Secrets) -> Signer:
+def open_key(rest: str, secrets: Secrets) -> TokenSigner:
     """What signs with a token's key.
 
     Args:
@@ -84,14 +88,33 @@ def new_key(rest: str, secrets: Secrets) -> SSlibKey:
     Raises:
         DeliveryError: V2, a key is there already, or no such token; V3, a wrong PIN.
     """
-    place = _place(rest)
-    try:
-        open_key(rest, secrets)
-    except DeliveryError as error:
-        if error.code != "V2" or "no key" not in error.found:
-            raise
-    else:
+    if _found(rest, secrets) is not None:
+        place = _place(rest)
         raise _broken(place, "a key is there already", "name another id; no key is replaced")
+    return _made(rest, secrets)
+
+
+def ensure(rest: str, secrets: Secrets) -> SSlibKey:
+    """The public half of a token's key; it is made where there is none.
+
+    Raises:
+        DeliveryError: V2, no such token; V3, a wrong PIN.
+    """
+    found = _found(rest, secrets)
+    return found.public_key if found is not None else _made(rest, secrets)
+
+
+def _found(rest: str, secrets: Secrets) -> TokenSigner | None:
+    try:
+        return open_key(rest, secrets)
+    except DeliveryError as error:
+        if error.code == "V2" and error.found.startswith(_NO_KEY):
+            return None
+        raise
+
+
+def _made(rest: str, secrets: Secrets) -> SSlibKey:
+    place = _place(rest)
     with _named(place):
         _generate(place, secrets(f"pin of token {place.token or 'at hand'}"))
         _, public = HSMSigner.import_(place.number, place.token)
@@ -144,7 +167,7 @@ def _named(place: Place) -> Iterator[None]:
         ) from error
     except (pkcs11.PKCS11Error, ValueError) as error:
         lacking = "could not find" in str(error) or "No keys" in str(error)
-        found = f"no key {place.number}" if lacking else (str(error) or type(error).__name__)
+        found = f"{_NO_KEY} {place.number}" if lacking else (str(error) or type(error).__name__)
         raise _broken(place, found, "plug the token in, or name the key that is on it") from error
 
 

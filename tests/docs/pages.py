@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,19 @@ def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+def shell_lines(text: str, *languages: str) -> Iterator[str]:
+    """Every line of the page's shell blocks, those that a backslash continues as one."""
+    for language, block in re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.M | re.S):
+        lines = re.sub(r"\\\n\s*", "", block).splitlines()
+        if language == "console":
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        if language in languages:
+            yield from (line for line in lines if shlex.split(line, comments=True))
+
+
 def commands(text: str) -> list[list[str]]:
     """Every command of the page's shell blocks, those that `&&` and pipes join apart."""
-    lines: list[str] = []
-    for language, block in re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.M | re.S):
-        if language in {"sh", "bash", "shell"}:
-            lines += block.splitlines()
-        elif language == "console":
-            lines += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    lines = shell_lines(text, "sh", "bash", "shell", "console")
     split = [shlex.split(line, comments=True) for line in lines]
     return [part for words in split for part in _parts(words) if part]
 

@@ -76,7 +76,8 @@ class Device:
             with client.makefile("r") as answers:
 
                 def ask(*lines: str) -> dict[str, Any]:
-                    client.sendall("".join(f"{line}\n" for line in lines).encode())
+                    if lines:
+                        client.sendall("".join(f"{line}\n" for line in lines).encode())
                     return dict(json.loads(answers.readline()))
 
                 yield ask

@@ -140,7 +140,7 @@ def test_an_assignment_of_old_is_not_taken_again(fleet):
     fleet.channel.publish(fleet.made, version=1)
 
     assert "rollback" in fleet.refused("U6").found
-    assert states.load(fleet.config.state)[0].floors == {"stable/small": 2}
+    assert states.load(fleet.config.state)[0].floor("stable/small").version == 2
 
 
 def test_a_chip_with_an_agent_is_told_so(fleet):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.agent.decide import Install, Keep, Refused, Switch, decide, spare
-from edge.agent.state import FILES, Attempt, Refusal, Slot, State, load, parse, render, save
+from edge.agent.state import FILES, Attempt, Floor, Refusal, Slot, State, load, parse, render, save
 from edge.disk import RealDisk
 from firnline.digest import digest
 from firnline.errors import DeliveryError
@@ -24,7 +24,7 @@ FULL = State(
     refused={THREE: Refusal("beta/small@2", "U22", "another score"), ONE: Refusal("x", "H8", "y")},
     attempt=Attempt(THREE, "beta/small@2", 1),
     assigned="beta/small@3",
-    floors={"beta/small": 3},
+    floors={"beta/small": Floor(3, "9" * 64)},
     clock_floor=WHEN,
     polled=WHEN,
 )

@@ -83,7 +83,7 @@ def test_no_wave_has_reached_the_device(device: Unit) -> None:
     device.channel.publish(made, share=1e-9)
     assert device.pull().step == "unassigned"
     assert device.runs is None
-    assert device.state.floors == {"stable/small": 1}
+    assert device.state.floor("stable/small").version == 1
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "stages/encoder.onnx", "stages/encoder.int8.onnx"])
@@ -286,10 +286,22 @@ def test_time_and_versions_never_go_back(device: Unit) -> None:
     floor = device.state.clock_floor
     assert floor == device.channel.now
     device.settle(classifier=2)
-    assert device.state.floors == {"stable/small": 2}
+    assert device.state.floor("stable/small").version == 2
     device.channel.publish(device.made(classifier=3), version=1)
     refused(device, "U6")
-    assert device.state.floors == {"stable/small": 2}
+    assert device.state.floor("stable/small").version == 2
+
+
+def test_a_thief_of_the_tracks_key_cannot_stop_updates_for_ever(device: Unit) -> None:
+    device.settle()
+    device.channel.publish(device.made(classifier=2), version=(1 << 53) - 1)
+    device.pull()
+    device.channel.publish(device.made(classifier=3), version=2)
+    refused(device, "U6")
+    device.channel.delegate("stable")
+    device.channel.commit("targets", "stable")
+    assert device.pull().step == "installed"
+    assert device.state.floor("stable/small").version == 2
 
 
 def test_windows_are_scored_as_they_were_where_the_release_was_made(device: Unit) -> None:

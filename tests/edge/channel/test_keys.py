@@ -142,6 +142,10 @@ def test_a_token_s_key_signs_for_the_channel(token, _keys, releases, tmp_path) -
     with stands.serving(repo.public) as url:
         device = stands.Device(url, made.root.read_bytes(), tmp_path / "trust")
         assert device.pull().manifest["release"] == releases[1].release
+    again = stands.make_channel(
+        tmp_path / "d", secrets=said("1234"), bits=1, uris={"timestamp": [token(1)]}
+    )
+    assert list(again.keys["timestamp"]) == [keyid]
     refused("V2", keys.new_key, token(1), said("1234"))
     refused("V2", keys.open_key, token(9), said("1234"))
     refused("V3", releases.put, Repository(made.folder, secrets=said("4321")), 2)

@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: setup demo test lint up down clean bench-join bench-edge bench-channel
+.PHONY: setup demo test lint up down clean agent bench-join bench-edge bench-channel fuzz
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ lint: setup
 	@$(BIN)/lint-imports
 	@$(BIN)/firnline lock check
 
+# The device agent's own distribution: a wheel in dist/.
+agent: setup
+	@cd edge/agent && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
+
 bench-join: setup
 	@$(BIN)/python -m benchmarks.join
 
@@ -36,6 +40,9 @@ bench-edge: setup
 bench-channel: setup
 	@$(BIN)/python -m benchmarks.channel_load
 
+fuzz: setup
+	@$(BIN)/python -m benchmarks.fuzz
+
 up: setup
 	@$(BIN)/firnline up
 
@@ -43,4 +50,4 @@ down:
 	@test ! -x $(BIN)/firnline || $(BIN)/firnline down
 
 clean: down
-	rm -rf .venv .tools .toolchains .firnline data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist .venv .tools .toolchains .firnline data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -45,6 +45,7 @@ def bom(
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
+            "lifecycles": [{"phase": "build"}],
             "component": root,
             "tools": {
                 "components": [

@@ -21,7 +21,14 @@ _LICENCES = {
     "vela": "Apache-2.0",
     "zig": "MIT",
 }
-_PYPI = {"onnxruntime": "onnxruntime", "vela": "ethos-u-vela", "zig": "ziglang"}
+_PYPI = {
+    "onnxruntime": "onnxruntime",
+    "unicorn": "unicorn",
+    "vela": "ethos-u-vela",
+    "zig": "ziglang",
+}
+_RUNTIMES = ("onnxruntime",)
+"""Tools that a device runs itself; of the others it runs what they made."""
 _FAMILIES = (
     ("Conv", "convolutional neural network"),
     ("TreeEnsemble", "tree ensemble"),
@@ -61,6 +68,7 @@ def ensemble(
                 "users": ["edge teams that run it on the devices of its release"],
                 "useCases": [f"a score and a decision for each window of one {entity(contents)}"],
                 "technicalLimitations": list(limits(contents, metrics)),
+                **_tradeoffs(contents),
             },
         },
         "properties": _properties(
@@ -122,12 +130,12 @@ def data(contents: Contents) -> list[Component]:
 
 def tools(contents: Contents) -> list[Component]:
     """What compiles a target or runs on it, and what the proofs were run by."""
-    found: dict[tuple[str, str], str] = {}
+    found: set[tuple[str, str]] = set()
     for record in contents.targets:
         ran = [part.rpartition(" ") for part in (record["runner"] or "").split(", ") if part]
-        found |= {(name, made): "excluded" for name, _, made in ran if (name, made) not in found}
-        found |= {tool: "required" for tool in record["proof"]["toolchain"].items()}
-    return [_tool(name, made, scope) for (name, made), scope in sorted(found.items())]
+        found |= {(name, made) for name, _, made in ran}
+        found |= set(record["proof"]["toolchain"].items())
+    return [_tool(name, made) for name, made in sorted(found)]
 
 
 def targets(contents: Contents) -> list[Component]:
@@ -190,6 +198,11 @@ def _files(contents: Contents, names: Sequence[str]) -> Iterator[Component]:
             }
 
 
+def _tradeoffs(contents: Contents) -> dict[str, list[str]]:
+    reason = contents.parity.get("reason")
+    return {"performanceTradeoffs": [f"int8: {reason}"]} if reason else {}
+
+
 def _metrics(contents: Contents, metrics: Mapping[str, float]) -> list[dict[str, str]]:
     """Figures of the run, sliced by class, then of int8 and of every target."""
     found = [
@@ -229,14 +242,14 @@ def _data(
     }
 
 
-def _tool(name: str, made: str, scope: str) -> Component:
+def _tool(name: str, made: str) -> Component:
     package = _PYPI.get(name)
     return {
-        "type": "framework" if name == "onnxruntime" else "application",
+        "type": "framework" if name in _RUNTIMES else "application",
         "bom-ref": f"tool/{name}@{made}",
         "name": name,
         "version": made,
-        "scope": scope,
+        "scope": "required" if name in _RUNTIMES else "excluded",
         **_licensed(_LICENCES.get(name)),
         **({"purl": f"pkg:pypi/{package}@{made}"} if package else {}),
     }

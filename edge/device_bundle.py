@@ -14,7 +14,7 @@ from edge.golden import FOLDER as GOLDEN
 from edge.pack import inventory, sealed
 from edge.verify import DEVICE, FORMAT, MANIFEST, MODEL, WHOLE, read_manifest, stage_file, verify
 from firnline.contracts.places import plain
-from firnline.digest import tree_digest
+from firnline.digest import bytes_digest, tree_digest
 from firnline.errors import DeliveryError
 
 PROOF, TARGET = "proof.json", "target"
@@ -48,7 +48,7 @@ def make(bundle: Path, target: str, out: Path) -> str:
             mend="name one of its targets, or add it to release.targets and run `firnline run`",
         )
     places = dict(_places(manifest, target))
-    files = {name: (bundle / there).read_bytes() for name, there in places.items()}
+    files = {name: _read(bundle, there, manifest) for name, there in places.items()}
     write(out, {**files, MANIFEST: sealed(_body(bundle, manifest, target, files))})
     return tree_digest(out)
 
@@ -61,6 +61,23 @@ def targets_of(bundle: Path) -> dict[str, str]:
     """
     records = read_manifest(bundle).get("targets", {})
     return {name: str(record["verdict"]) for name, record in records.items()}
+
+
+def _read(bundle: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
+    """A file's bytes, those that were verified: a device trusts what is signed of them.
+
+    Raises:
+        DeliveryError: D2, they changed since.
+    """
+    content = (bundle / name).read_bytes()
+    if bytes_digest(content) != manifest["files"][name]:
+        raise DeliveryError(
+            "D2",
+            found=f"{name} changed while it was read",
+            where=str(bundle),
+            mend="leave the bundle alone while it is published, then publish it again",
+        )
+    return content
 
 
 def _places(manifest: Mapping[str, Any], target: str) -> Iterator[tuple[str, str]]:

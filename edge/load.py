@@ -8,7 +8,7 @@ from typing import Any, Literal
 import onnxruntime
 
 from edge.chain import of_document as chain_of
-from edge.verify import DEVICE, MANIFEST, MODEL, plain_files, read_manifest, stage_file, verify
+from edge.verify import DEVICE, MANIFEST, MODEL, read_manifest, stage_file, verify
 from firnline.contracts.breach import refuse
 from firnline.contracts.facts import of_document
 from firnline.contracts.handshake import Facts, check
@@ -119,13 +119,13 @@ def stages_there(bundle: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         DeliveryError: D1, a stage's record is not whole; D5, its name or a file is unsafe.
     """
-    there = plain_files(bundle)
     found = {}
     for record in manifest["stages"]:
         made_of = _made_of(record, bundle)
-        graph = stage_file(made_of["name"])
-        if graph in there:
-            found[made_of["name"]] = stage_digest(**made_of, onnx=file_digest(bundle / graph))
+        graph = bundle / stage_file(made_of["name"])
+        # A link would have been refused with the manifest.
+        if graph.is_file():
+            found[made_of["name"]] = stage_digest(**made_of, onnx=file_digest(graph))
     return found
 
 

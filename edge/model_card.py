@@ -11,13 +11,28 @@ from typing import Any
 import yaml
 
 from edge.bom_components import family
-from edge.model_facts import PARTS, WEAK_AUC, Measure, entity, licence, limits, measures
+from edge.model_facts import (
+    PARTS,
+    WEAK_AUC,
+    Measure,
+    entity,
+    licence,
+    limits,
+    measures,
+    window,
+)
 from edge.pack import Contents
 from edge.report.markdown import across
 from edge.verify import MODEL
 from firnline.digest import bytes_digest, short
 
 FILE = "MODEL_CARD.md"
+_DIVIDED = {
+    "time-and-entity": "Held-out windows are later ones of units that it was not trained on; "
+    "later windows are those of units that it was.",
+    "first-rows": "Held-out windows come after those that it was trained on, of the same units.",
+}
+"""How a split divides windows: what a figure is of."""
 
 
 def card(
@@ -40,10 +55,12 @@ def card(
         _purpose(contents),
         "## What it is not for",
         _list(limits(contents, figures)),
+        "## What it takes",
+        _input(contents),
         "## Stages",
         _stages(contents),
         "## How good it is",
-        _figures(found),
+        _figures(found, figures, params or {}),
         *_classes(found),
         "## What int8 costs",
         _int8(contents),
@@ -91,9 +108,9 @@ def _named(expression: str | None) -> dict[str, str]:
 def _purpose(contents: Contents) -> str:
     classes = contents.decide.get("classes", ())
     told = (
-        f"For each window of one {entity(contents)} it takes {len(contents.columns)} features and "
-        f"gives a `score`, whether it is `flagged` (the score lies above "
-        f"{contents.decide.get('threshold', 0):.6g})"
+        f"For each {window(contents)} of one {entity(contents)} it takes "
+        f"{len(contents.columns)} features and gives a `score`, whether it is "
+        f"`flagged` (the score lies above {contents.decide.get('threshold', 0):.6g})"
     )
     if classes:
         told += f" and `fault`, the most probable of {len(classes)} classes: {', '.join(classes)}"
@@ -101,6 +118,19 @@ def _purpose(contents: Contents) -> str:
         f"{told}. Scaling, missing values and the decision are inside the graph, so that a device "
         "hands over features and nothing else. It is meant to point a person to a unit that needs "
         "a look; it is no safety function."
+    )
+
+
+def _input(contents: Contents) -> str:
+    views: dict[str, list[str]] = {}
+    for column in contents.columns:
+        view, _, feature = column.partition("__")
+        views.setdefault(view, []).append(f"`{feature}`")
+    rows = [(view, str(len(names)), ", ".join(names)) for view, names in views.items()]
+    return (
+        f"One row is float32 [{len(contents.columns)}], NaN where there is no value; "
+        "`input.columns` of `bundle.json` has its order.\n\n"
+        f"{_table(('view', 'features', 'names'), rows)}"
     )
 
 
@@ -118,9 +148,19 @@ def _stages(contents: Contents) -> str:
     return _table(("stage", "kind", "recipe", "reads", "digest"), rows)
 
 
-def _figures(found: Sequence[Measure]) -> str:
+def _figures(
+    found: Sequence[Measure], metrics: Mapping[str, float], params: Mapping[str, str]
+) -> str:
     rows = [(one.title, PARTS[one.part], one.shown) for one in found if not one.label]
-    return _table(("figure", "on", "value"), rows) if rows else "The run has no labelled windows."
+    if not rows:
+        return "The run has no labelled windows."
+    for part, title in PARTS.items():
+        count, faulty = metrics.get(f"{part}.rows"), metrics.get(f"{part}.faulty")
+        if count and faulty is not None:
+            rows.append(("windows", title, f"{count:,.0f}, {faulty:,.0f} of them with a fault"))
+    table = _table(("figure", "on", "value"), rows)
+    told = _DIVIDED.get(params.get("split.kind", ""))
+    return f"{told}\n\n{table}" if told else table
 
 
 def _classes(found: Sequence[Measure]) -> list[str]:
@@ -180,8 +220,9 @@ def _verify(contents: Contents) -> str:
     return (
         f"`int8.onnx` has sha256 `{model}`; `bundle.json` names every file's. "
         "`firnline handshake FOLDER` hashes them again and holds stages and features to each "
-        "other; a device does the same before it switches. Each target's `proof.json` says what "
-        "was run, on how many windows, and how many bytes differed from the integer reference."
+        "other; `firnline-agent verify` does the same on a device. Each target's `proof.json` "
+        "says what was run, on how many windows, and how many bytes differed from the integer "
+        "reference."
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edge.pack import Contents
+from firnline.contracts.handshake import Clock
 from firnline.contracts.spdx import UNSTATED
 
 WEAK_AUC = 0.8
@@ -15,6 +16,7 @@ _MEASURES = {
     "mar": "missed alarm rate",
 }
 _PERCENT = ("far", "mar")
+_DAY_SECONDS = 86_400
 PARTS = {"test": "held-out windows", "later": "later windows"}
 
 
@@ -63,7 +65,7 @@ def measures(metrics: Mapping[str, float]) -> tuple[Measure, ...]:
 
 def limits(contents: Contents, metrics: Mapping[str, float]) -> tuple[str, ...]:
     """What the model is not good for, in sentences that the figures give."""
-    told = [*_of_classes(contents, metrics), *_of_alarms(metrics)]
+    told = [*_of_classes(contents, metrics), *_of_alarms(contents, metrics)]
     if contents.calibration.get("note"):
         told.append(f"The ranges of int8: {contents.calibration['note']}.")
     for record in contents.targets:
@@ -86,13 +88,26 @@ def licence(contents: Contents) -> str | None:
 
 def entity(contents: Contents) -> str:
     """What a prediction is about, such as `device`."""
-    clock = next((stage.clock for stage in contents.facts.stages if stage.clock), None)
+    clock = _clock(contents)
     return clock.entity if clock else "entity"
+
+
+def window(contents: Contents) -> str:
+    """What one prediction is of, such as `window of 900 s, every 900 s,`."""
+    clock = _clock(contents)
+    if clock is None:
+        return "window"
+    return f"window of {clock.window_seconds:,} s, every {clock.every_seconds:,} s,"
+
+
+def _clock(contents: Contents) -> Clock | None:
+    return next((stage.clock for stage in contents.facts.stages if stage.clock), None)
 
 
 def _of_classes(contents: Contents, metrics: Mapping[str, float]) -> Iterator[str]:
     """Faults that it tells badly, or that nobody has tried it on."""
     areas = {(one.part, one.label): one for one in measures(metrics) if one.kind == "auc"}
+    unseen = []
     for label in contents.decide.get("classes", ())[1:]:
         held_out, later = areas.get(("test", label)), areas.get(("later", label))
         if held_out is not None and held_out.value < WEAK_AUC:
@@ -103,13 +118,21 @@ def _of_classes(contents: Contents, metrics: Mapping[str, float]) -> Iterator[st
                 f"window has it (AUC {later.shown} on {PARTS['later']})."
             )
         elif held_out is None:
-            yield f"How it does with {label} is unknown: no window it was tried on has it."
+            unseen.append(label)
+    if unseen:
+        yield f"How it does with {', '.join(unseen)} is unknown: no window it was tried on has one."
 
 
-def _of_alarms(metrics: Mapping[str, float]) -> Iterator[str]:
+def _of_alarms(contents: Contents, metrics: Mapping[str, float]) -> Iterator[str]:
     missed, false = metrics.get("test.mar"), metrics.get("test.far")
-    if missed is not None and false is not None:
-        yield (
-            f"At its threshold it misses {missed:.2f} % of the held-out windows with a fault "
-            f"and flags {false:.2f} % of those without."
-        )
+    if missed is None or false is None:
+        return
+    told = (
+        f"At its threshold it misses {missed:.2f} % of the held-out windows with a fault "
+        f"and flags {false:.2f} % of those without"
+    )
+    clock = _clock(contents)
+    if clock is not None:
+        daily = false / 100 * _DAY_SECONDS / clock.every_seconds
+        told += f": {daily:.2g} false alarms a day and {clock.entity}"
+    yield f"{told}."

@@ -22,6 +22,7 @@ WHOLE, DEVICE = "whole", "device"
 KINDS = (WHOLE, DEVICE)
 """Kinds of bundle: all that a release is, or what one target of it needs."""
 
+_MOST_MANIFEST_BYTES = 16 << 20
 _FETCH = "fetch the bundle again, or build it again with `firnline run`"
 
 
@@ -179,6 +180,8 @@ def _shape(document: Any) -> None:
         raise TypeError("bytes must be whole numbers")
     if not isinstance(document["name"], str) or not isinstance(document["stages"], list):
         raise TypeError("name must be text, and stages a list")
+    if not all(isinstance(stage, dict) for stage in document["stages"]):
+        raise TypeError("stages must be objects")
     if not all(isinstance(told["verdict"], str) for told in document.get("targets", {}).values()):
         raise TypeError("targets must have verdicts")
     made = {FEATURES_INPUT}
@@ -195,9 +198,14 @@ def _shape(document: Any) -> None:
 
 def _manifest_bytes(bundle: Path) -> bytes:
     try:
-        return (bundle / MANIFEST).read_bytes()
+        with (bundle / MANIFEST).open("rb") as file:
+            content = file.read(_MOST_MANIFEST_BYTES + 1)
     except OSError as error:
         raise _broken("D1", str(bundle), f"no readable {MANIFEST}: {error.strerror}") from error
+    if len(content) > _MOST_MANIFEST_BYTES:
+        told = f"no readable {MANIFEST}: more than {_MOST_MANIFEST_BYTES:,} bytes"
+        raise _broken("D1", str(bundle), told)
+    return content
 
 
 def _differences(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 KIND = "channel"
 _WAIT_SECONDS = 60.0  # For another publisher.
 _MEND = {
-    "V9": "sign it anew where its keys are: firnline channel sign, then apply; "
-    "docs/runbooks tells the ceremony",
+    "V9": "sign it anew where its keys are: firnline channel stage, sign, then apply; "
+    "docs/key-ceremony.md tells how",
     "V2": "bring the key back, or rotate it: firnline channel rotate-keys",
     "V6": "rebuild the channel from a mirror: firnline channel restore",
 }

@@ -54,10 +54,25 @@ def markdown(found: Offer) -> str:
     rows = [("release", found.release), ("to", found.track), *found.judged.items()]
     rows += [(f"proof on {target}", verdict) for target, verdict in found.targets.items()]
     table = "\n".join(f"| {name} | {_cell(text)} |" for name, text in rows)
-    return (
-        f"# {found.ensemble}: a release is awaiting approval\n\n| | |\n|---|---|\n{table}\n\n"
-        f"Resume the run of `publish/{found.ensemble}`, or: `{found.command}`\n"
-    )
+    parts = [
+        f"# {found.ensemble}: a release is awaiting approval",
+        f"| | |\n|---|---|\n{table}",
+        *_unproved(found),
+        f"Resume the run of `publish/{found.ensemble}`, or: `{found.command}`",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _unproved(found: Offer) -> list[str]:
+    """What becomes of the targets that no proof accepts."""
+    if not found.unproved:
+        return []
+    return [
+        f"No proof accepts **{', '.join(found.unproved)}**. Say what becomes of them: with "
+        "`proved` they stay out of the release, and devices of these targets keep what they have; "
+        "with a reason in `unproved` they go with it, and the assignment tells every device the "
+        "reason. At a terminal that is `--proved`, or `--unproved TARGET=REASON` for each."
+    ]
 
 
 def _cell(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from prefect import flow
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from firnline import wiring
 from firnline.contracts.offer import Offer
@@ -19,6 +19,7 @@ from flows.verdicts import publish as show
 
 KIND = "publication"
 WAIT_DAYS = 7
+MAX_NAME = 100
 _PAUSE = "approval"
 _WAIT_SECONDS = 60.0  # For another publisher.
 
@@ -32,15 +33,35 @@ class Approval(RunInput):
         track: Where it goes.
         share: Share of the track's devices that get it, in (0, 1].
         reason: Why, in one sentence.
-        unproved: Why targets without an accepted proof go with it; without a reason they stay out.
+        proved: Leaves out the targets that no proof accepts.
+        unproved: Why those go with it instead; the assignment records it.
     """
 
-    approver: Annotated[str, Field(min_length=1, max_length=100)]
+    approver: Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
     approve: bool = True
     track: Literal["canary", "beta", "stable"] = "beta"
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     reason: Annotated[str, Field(max_length=500)] = ""
+    proved: bool = False
     unproved: Annotated[str, Field(max_length=500)] = ""
+
+
+class ApprovalOfSome(Approval):
+    """The same, for a release with targets that no proof accepts: it says what becomes of them.
+
+    The server refuses a word that does not, and the run goes on waiting; a terminal is held to
+    the same by V7.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"approve": {"const": False}}, "required": ["approve"]},
+                {"properties": {"proved": {"const": True}}, "required": ["proved"]},
+                {"properties": {"unproved": {"pattern": r"\S"}}, "required": ["unproved"]},
+            ]
+        }
+    )
 
 
 @flow(name="publish", validate_parameters=False, persist_result=True, result_serializer="json")
@@ -59,15 +80,17 @@ def publish(ensemble: str, release: str | None = None, wait_days: float = WAIT_D
         The decision's document.
 
     Raises:
-        EvidenceError: E96, no such release is offered.
+        EvidenceError: E96, no such release is offered; E97, its export is gone; V7, nothing was
+            said of targets that no proof accepts.
         DeliveryError: A V-code, the channel refuses it; D-codes, the bundle is not whole.
     """
     name = locate(ensemble, wiring.settings().project).name
     found = release_of(name, release)
     if found.verdict != "waiting":
         return settled(found).document()
-    form = Approval.with_initial_data(description=markdown(found), track=TRACK)
-    word = suspend_flow_run(wait_for_input=form, timeout=round(wait_days * 86_400), key=_PAUSE)
+    form = ApprovalOfSome if found.unproved else Approval
+    asked = form.with_initial_data(description=markdown(found), track=TRACK)
+    word = suspend_flow_run(wait_for_input=asked, timeout=round(wait_days * 86_400), key=_PAUSE)
     decision = decide(found, word)
     document = decision.document()
     show(name, document, reused=False)
@@ -78,6 +101,8 @@ def decide(found: Offer, word: Approval) -> Decision:
     """Do what was said of a release, and write it down.
 
     Raises:
+        EvidenceError: E97, its export is gone; V7, nothing was said of targets that no proof
+            accepts.
         DeliveryError: A V-code, the channel refuses it; D-codes, the bundle is not whole.
     """
     latest = wiring.offers().get(found.ensemble, found.release) or found
@@ -109,19 +134,24 @@ def settled(found: Offer) -> Decision:
 
 
 def _published(found: Offer, word: Approval) -> Decision:
-    """Publish to the channel, with the keys that its config names."""
+    """Publish to the channel, with the keys that its config names.
+
+    Raises:
+        EvidenceError: E97 or V7.
+        DeliveryError: A V-code or a D-code.
+    """
     from edge.channel.publish import publish as to_channel
     from edge.channel.repository import Repository
 
-    proved = [target for target, verdict in found.targets.items() if verdict == "accept"]
-    others = [target for target in found.targets if target not in proved] if word.unproved else []
+    others = () if word.proved else found.unproved
+    left_out = ", ".join(found.unproved) if word.proved else ""
     repository = Repository(wiring.settings().channel_folder, wait=_WAIT_SECONDS)
     made = to_channel(
         repository,
         bundle_of(found),
         track=word.track,
         share=word.share,
-        targets=[*proved, *others],
+        targets=[*found.proved, *others],
         unproved=dict.fromkeys(others, word.unproved),
         reason=word.reason,
         lock=wiring.lock().digests(),
@@ -131,7 +161,11 @@ def _published(found: Offer, word: Approval) -> Decision:
         kind=KIND,
         subject=found.ensemble,
         verdict="published",
-        reason=_told(word, f"to {100 * made.share:g} % of {made.track}"),
+        reason=_told(
+            word,
+            f"to {100 * made.share:g} % of {made.track}"
+            + (f", without {left_out}" if left_out else ""),
+        ),
         rules=("approval",),
         numbers={
             "approver": word.approver,
@@ -140,6 +174,7 @@ def _published(found: Offer, word: Approval) -> Decision:
             "version": made.version,
             "targets": ", ".join(made.targets),
             "unproved": ", ".join(made.unproved) or None,
+            "left_out": left_out or None,
         },
         inputs={
             "bundle": made.release,

@@ -13,6 +13,8 @@ from flows.steps import Document, Results, Step, folder_of, run_step
 if TYPE_CHECKING:
     from firnline.adapters.mlflow_registry import TrainingRun
 
+_MEASURED = ("rows", "faulty", "auc", "f1", "far", "mar")
+
 
 def register(workload: Workload, before: Results, trained: Document) -> Document:
     """Keep the candidate in MLflow; the same candidate is kept once.
@@ -101,7 +103,7 @@ def metrics(measured: Document) -> dict[str, float | None]:
     """A training's figures, flat, as the run has them: `test.auc`, `test.auc.slow_leak`."""
     found: dict[str, float | None] = {}
     for part, scores in measured.items():
-        found |= {f"{part}.{name}": scores[name] for name in ("auc", "f1", "far", "mar")}
+        found |= {f"{part}.{name}": scores[name] for name in _MEASURED}
         found |= {f"{part}.auc.{name}": area for name, area in scores["by_class"].items()}
     return found
 

@@ -9,7 +9,7 @@ from prefect import flow
 
 from firnline import wiring
 from firnline.decision import Decision
-from firnline.errors import EvidenceError
+from firnline.errors import DeliveryError, EvidenceError
 from firnline.evidence.pairing import pair
 from firnline.evidence.scores import DecisionRule, known, rule_of
 from firnline.evidence.shadow import KIND, judge
@@ -74,12 +74,13 @@ def live_bundle(ensemble: str) -> Document | None:
     """The bundle that `firnline promote` made live, loaded as a server does.
 
     Returns:
-        Its manifest, folder and digest; None before the first promotion.
+        Its manifest, folder and digest; None before the first promotion. Of a bundle of another
+        format, which only the firnline that made it reads: why, as `unread`, and no manifest.
 
     Raises:
         HandshakeError: H0 to H8, it reads other features than are published here, or its stages
             do not belong together.
-        DeliveryError: D1 to D8, it is not whole.
+        DeliveryError: D1 to D6 or D8, it is not whole.
     """
     from edge.load import load
     from firnline.digest import tree_digest
@@ -87,9 +88,15 @@ def live_bundle(ensemble: str) -> Document | None:
     folder = wiring.settings().state / "live" / ensemble
     if not folder.is_dir():
         return None
-    lock = wiring.lock().digests()
-    loaded = load(folder, "server", lock=lock)
-    return {"manifest": loaded.manifest, "folder": str(folder), "digest": tree_digest(folder)}
+    try:
+        loaded = load(folder, "server", lock=wiring.lock().digests())
+        found: Document = {"manifest": loaded.manifest}
+    except DeliveryError as error:
+        if error.code != "D7":
+            raise
+        # A run that stopped here would leave no candidate to promote in its place.
+        found = {"unread": error.found}
+    return {**found, "folder": str(folder), "digest": tree_digest(folder)}
 
 
 def _judge(workload: Workload, before: Results, live: Document | None) -> Decision:
@@ -101,6 +108,13 @@ def _judge(workload: Workload, before: Results, live: Document | None) -> Decisi
     if live and live["digest"] == candidate:
         reason = "the candidate is the live model"
         return Decision(KIND, manifest.name, "live", reason, ("SH0",), {"pairs": 0}, inputs)
+    if live and "unread" in live:
+        inputs["live"] = live["digest"]
+        reason = (
+            f"the live bundle cannot be compared with: {live['unread']}; promote again: "
+            f'firnline promote {manifest.name} --override "the live bundle\'s format"'
+        )
+        return Decision(KIND, manifest.name, "undecided", reason, ("SH4",), {"pairs": 0}, inputs)
     if not live and manifest.decide.baseline is None:
         return judge(manifest.name, None, inputs=inputs)
     frame, parts = divided(manifest, before["features"])
@@ -144,7 +158,7 @@ def _live_flags(live: Document, before: Results, unseen: "Frame") -> Flags:
             mend="keep these feature versions in a stage's features until another model is live",
         )
     place = {name: number for number, name in enumerate(unseen.names)}
-    columns = [place[name] for name in manifest["columns"]]
+    columns = [place[name] for name in manifest["input"]["columns"]]
     rule = DecisionRule.of(manifest["decide"])
     model = (Path(live["folder"]) / "int8.onnx").read_bytes()
     features = np.ascontiguousarray(unseen.features[:, columns])

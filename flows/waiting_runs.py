@@ -1,9 +1,15 @@
 """Runs that still wait for an approval that was given, or refused, at a terminal meanwhile."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 
 from firnline import wiring
+from firnline.contracts.offer import Offer
+from firnline.errors import DeliveryError
+from flows.publish import MAX_NAME
 
 _PUBLISH = FlowFilter.model_validate({"name": {"any_": ["publish"]}})
 _SUSPENDED = FlowRunFilter.model_validate({"state": {"name": {"any_": ["Suspended"]}}})
@@ -20,10 +26,22 @@ def release_settled() -> int:
     count = 0
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_filter=_PUBLISH, flow_run_filter=_SUSPENDED):
-            ensemble, release = (run.parameters.get(name) for name in ("ensemble", "release"))
-            found = wiring.offers().get(str(ensemble), str(release)) if release else None
+            found = _offer(run.parameters)
             if found is not None and found.verdict != "waiting":
-                approve = found.verdict == "published"
-                client.resume_flow_run(run.id, {"approver": found.by, "approve": approve})
+                client.resume_flow_run(run.id, _word(found))
                 count += 1
     return count
+
+
+def _offer(parameters: Mapping[str, Any]) -> Offer | None:
+    """What a run waits for; None for one that was started by hand in other words."""
+    try:
+        return wiring.offers().get(str(parameters["ensemble"]), str(parameters["release"]))
+    except (KeyError, DeliveryError):
+        return None
+
+
+def _word(found: Offer) -> dict[str, Any]:
+    """A word that the run's form takes; the run then tells what the offer was settled by."""
+    approver = found.by[:MAX_NAME] or "command line"
+    return {"approver": approver, "approve": found.verdict == "published", "proved": True}

@@ -66,9 +66,9 @@ def find(log: Path, wanted: str) -> Mapping[str, Any]:
     for record in read(log):
         records += 1
         if wanted == NEWEST:
-            found = {str(record["answer"]): record}
+            found = {str(record.get("answer")): record}
         elif _is(record, wanted):
-            found[str(record["answer"])] = record
+            found[str(record.get("answer"))] = record
     if not found:
         told = f"none of its {records:,} answers is {wanted!r}"
         raise _unknown(told, log, f"name an answer's id, its request, or `{NEWEST}`")
@@ -121,8 +121,8 @@ def recomputed(record: Mapping[str, Any]) -> tuple[Seen, Answer]:
 
 
 def _is(record: Mapping[str, Any], wanted: str) -> bool:
-    by_id = len(wanted) >= _FEWEST_DIGITS and str(record["answer"]).startswith(wanted.lower())
-    return by_id or str(record["request"]) == wanted
+    by_id = len(wanted) >= _FEWEST_DIGITS and str(record.get("answer")).startswith(wanted.lower())
+    return by_id or record.get("request") == wanted
 
 
 def _microseconds(text: str) -> int:

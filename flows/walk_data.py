@@ -23,10 +23,12 @@ class Defined:
     Attributes:
         workload: Its manifest and folder.
         views: Every view its stages read, in the manifest's order.
+        digests: Reference -> digest of the view.
     """
 
     workload: Workload
     views: tuple[WindowView, ...]
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,14 @@ def versions(manifest: Mapping[str, Any]) -> tuple[Seen, Defined]:
     """
     workload = locate(str(manifest["name"]), wiring.settings().project)
     found, lock = views(workload), wiring.lock().digests()
+    # A view's digest is over the source of its transformation: it is computed once.
+    digests = {view.reference: view.digest() for view in found}
     for view in found:
         named = manifest["features"].get(view.reference, {"digest": "nothing"})
         told = {
             "the bundle names": str(named["digest"]),
             "the lock publishes": lock.get(view.reference, "nothing"),
-            "the view here is": view.digest(),
+            "the view here is": digests[view.reference],
         }
         if len(set(told.values())) > 1:
             raise HandshakeError(
@@ -64,10 +68,9 @@ def versions(manifest: Mapping[str, Any]) -> tuple[Seen, Defined]:
                 where=view.reference,
                 mend="a published version never changes: undo the change, or make it the next",
             )
-    digests = {view.label: view.digest() for view in found}
-    return Seen("as the bundle names them, as published, and as defined", digests), Defined(
-        workload, found
-    )
+    named_by = {f"{name}#{short(made)}": made for name, made in digests.items()}
+    seen = Seen("as the bundle names them, as published, and as defined", named_by)
+    return seen, Defined(workload, found, digests)
 
 
 def data(manifest: Mapping[str, Any], defined: Defined) -> tuple[Seen, None]:
@@ -80,10 +83,11 @@ def data(manifest: Mapping[str, Any], defined: Defined) -> tuple[Seen, None]:
     for view in defined.views:
         snapshot = store.snapshot(view.table, str(manifest["features"][view.reference]["snapshot"]))
         store.files(snapshot)
-        if snapshot.view != view.digest():
+        made = defined.digests[view.reference]
+        if snapshot.view != made:
             raise HandshakeError(
                 "W7",
-                found=f"its data is of #{short(snapshot.view)}, the view is {view.label}",
+                found=f"its data is of #{short(snapshot.view)}, the view is #{short(made)}",
                 where=view.reference,
                 mend=f"compute it again: firnline run {manifest['name']}",
             )
@@ -210,7 +214,7 @@ def rows(answer: Answer, row: Row, workload: Workload, ingested: Ingested) -> tu
 def _raw(
     workload: Workload, answer: Answer, events: set[str], ingested: Ingested
 ) -> dict[str, tuple[str, int]] | None:
-    """The events' raw rows; None where others lie in their place now, or a row is no reading."""
+    """The events' raw rows; None where other readings lie in their place now."""
     from firnline.adapters.dvc_data import current
     from firnline.adapters.raw_rows import raw_rows
 

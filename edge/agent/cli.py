@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge.agent.config import DEFAULT, VARIABLE, Config, Limits, load
+from edge.agent.config import place as config_place
 from edge.disk import RealDisk
 from firnline.errors import DeliveryError, FirnlineError
 
@@ -124,7 +125,10 @@ def _verify(given: argparse.Namespace) -> int:
     else:
         config = load(given.config)
         slots = slots_of(config, RealDisk())
-        state = load_state(config.state)[0] or State()
+        found, damage = load_state(config.state)
+        if found is None and damage is not None:
+            raise damage
+        state = found or State()
         for name, slot in state.slots.items():
             slots.check(slots.path(name), slot.manifest)
             checked.append(
@@ -204,7 +208,7 @@ def _init(given: argparse.Namespace) -> int:
         root = vouched(root, given.root_sha256, where)
     elif given.root is None:
         root = vouched(root, _asked(), where)
-    path = (given.config or DEFAULT).absolute()
+    path = config_place(given.config)
     config = provision(place, root, path, RealDisk())
     found = {"config": str(path), "device": config.device, "state": str(config.state)}
     _say(given, found, f"wrote {path}\ndevice  {config.device}\nnext    firnline-agent pull")
@@ -215,7 +219,10 @@ def _asked() -> str:
     """The digest of the root of trust, from whoever sits before the device."""
     if not sys.stdin.isatty():
         return ""
-    return input("sha256 of root.json, as the channel's owner gave it: ")
+    # Not `input`, which asks on the standard output, and knows no end of it.
+    print("sha256 of root.json, as the channel's owner gave it: ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    return sys.stdin.readline()
 
 
 def _opened(source: str) -> BinaryIO:

@@ -44,8 +44,3 @@ class TrustedClock:
         """The system's time, or the floor where the system is behind it."""
         told = self.system()
         return told if self.floor is None else max(told, self.floor)
-
-    @property
-    def behind(self) -> bool:
-        """Whether the system's clock is wrong for certain."""
-        return self.floor is not None and self.system() < self.floor

@@ -43,7 +43,7 @@ class Health:
     """When a new release is believed.
 
     Attributes:
-        confirm_seconds: How long it must have run.
+        confirm_seconds: How long the service must have run it; rows of a file take no time.
         confirm_answers: How many rows it must have answered.
         max_boots: Starts of the service before it is confirmed; one more is a crash loop.
         max_failures: Rows in a row that it fails to answer before it is given up.
@@ -122,7 +122,7 @@ class Config:
     device: str = ""
     poll_seconds: float = number(3600.0, 1)
     jitter: float = number(0.5, 0, 1)
-    offline_grace_seconds: float = number(7 * 86400.0, 0)
+    offline_grace_seconds: float = number(7 * 86400.0, 0, 1e10)
     features_lock: Path | None = None
     limits: Limits = field(default_factory=Limits)
     health: Health = field(default_factory=Health)
@@ -130,16 +130,25 @@ class Config:
     scoring: Scoring = field(default_factory=Scoring)
 
 
+def place(path: Path | None = None) -> Path:
+    """Where the configuration lies, absolute.
+
+    Args:
+        path: Named by the caller; else what FIRNLINE_AGENT_CONFIG names, else `DEFAULT`.
+    """
+    return (path or Path(os.environ.get(VARIABLE) or DEFAULT)).absolute()
+
+
 def load(path: Path | None = None) -> Config:
     """The device's configuration.
 
     Args:
-        path: The file; without one, what FIRNLINE_AGENT_CONFIG names, else /etc/firnline-agent.
+        path: The file; see `place`.
 
     Raises:
         DeliveryError: U30, naming the key and the value that cannot be used.
     """
-    path = (path or Path(os.environ.get(VARIABLE) or DEFAULT)).absolute()
+    path = place(path)
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES)
@@ -164,7 +173,8 @@ def parse(text: str, path: Path) -> Config:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # A number of thousands of digits is a ValueError, thousands of brackets are a recursion.
+    except (ValueError, RecursionError) as error:
         raise wrong(f"no TOML: {error}", str(path)) from error
     config = read(Config, {"device": "", **table}, str(path), path.parent)
     _names(config, str(path))
@@ -219,9 +229,12 @@ def _address(url: str, where: str) -> None:
     except ValueError:
         known, spare = False, ""
         parts = urlsplit("")
-    if "@" in parts.netloc:
+    # What cannot be taken apart, such as a port of six digits, may hold one all the same.
+    if "@" in (parts.netloc if known else url):
         raise wrong("an address with a user or a password in it", where, "leave them out")
-    if not known or spare:
+    if known and spare:
+        raise wrong("a query or a fragment, so no address of a channel", where, "leave it out")
+    if not known:
         raise wrong(
             f"{url[:80]!r} is no address of a channel", where, "such as https://host/channel"
         )

@@ -7,6 +7,7 @@ the device itself: its memory, its disk and its time.
 import http.client
 import io
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -34,19 +35,21 @@ class Connection:
         limits: What an answer may take.
 
     Attributes:
-        secure: Whether the address is `https`.
         requests: How many were sent.
     """
 
     def __init__(self, base_url: str, limits: Limits) -> None:
         address = urlsplit(base_url)
-        self.secure = address.scheme == "https"
+        self._secure = address.scheme == "https"
         self.requests = 0
         self._url, self._path = base_url.rstrip("/"), address.path.rstrip("/")
         self._limits = limits
-        self._http = self._client(address.hostname or "", address.port)
+        # Without a port, http.client takes the end of an IPv6 address for one.
+        port = address.port or (http.client.HTTPS_PORT if self._secure else http.client.HTTP_PORT)
+        self._http = self._client(address.hostname or "", port)
         self._most, self._where, self._received = 0, self._url, 0
         self._meter: Meter | None = None
+        self._used = 0.0
 
     @property
     def received(self) -> int:
@@ -99,6 +102,7 @@ class Connection:
                 answer.close()
             if not whole:
                 self.close()
+            self._used = time.monotonic()
 
     def body(self, answer: http.client.HTTPResponse, most: int) -> Iterator[bytes]:
         """An answer's body, a chunk at a time.
@@ -119,13 +123,13 @@ class Connection:
             told = f"the answer broke off {answer.length:,} bytes before its end"
             raise unreachable(told, self._where)
 
-    def _client(self, host: str, port: int | None) -> http.client.HTTPConnection:
+    def _client(self, host: str, port: int) -> http.client.HTTPConnection:
         seconds = self._limits.timeout_seconds
         made = (
             http.client.HTTPSConnection(
                 host, port, timeout=seconds, context=ssl.create_default_context()
             )
-            if self.secure
+            if self._secure
             else http.client.HTTPConnection(host, port, timeout=seconds)
         )
         made.response_class = self._metered  # type: ignore[assignment]
@@ -142,6 +146,9 @@ class Connection:
         return answer
 
     def _ask(self, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        # What translates addresses on the way forgets a silent connection, and tells nobody.
+        if self.kept and time.monotonic() - self._used > self._limits.timeout_seconds:
+            self.close()
         kept = self.kept
         self.requests += 1
         try:

@@ -11,6 +11,7 @@ from tuf.ngclient import FetcherInterface
 
 from edge.agent.config import Limits
 from edge.agent.connection import ABSENT, Connection, expect, unreachable
+from edge.agent.limits import MOST_DOCUMENT_BYTES
 from firnline.contracts.places import METADATA, PARTS
 from firnline.errors import DeliveryError
 
@@ -31,14 +32,8 @@ class Fetcher(FetcherInterface):
 
     def __init__(self, base_url: str, limits: Limits) -> None:
         self.last: tuple[str, bytes] = ("", b"")
-        self._limits = limits
         self._connection = Connection(base_url, limits)
         self._known: dict[str, tuple[str, bytes]] = {}
-
-    @property
-    def secure(self) -> bool:
-        """Whether the channel's address is `https`."""
-        return self._connection.secure
 
     @property
     def requests(self) -> int:
@@ -55,25 +50,27 @@ class Fetcher(FetcherInterface):
 
         Args:
             url: Its path in the channel.
-            max_length: Most bytes it may have.
+            max_length: Most bytes it may have; never more than a document's, whatever other
+                metadata announce, since one stolen online key may sign any length there.
 
         Raises:
             DownloadHTTPError: 403 or 404, by which TUF learns that there is no newer root.
             DeliveryError: U9 it is longer, U10 it comes too slowly, U13 it is compressed, U17 it
                 does not come.
         """
+        most = min(max_length, MOST_DOCUMENT_BYTES)
         known = self._known.get(url)
         asked = {"If-None-Match": known[0]} if known else {}
         self.last = (url, b"")
-        with self._connection.get(url, max_length, asked) as answer:
+        with self._connection.get(url, most, asked) as answer:
             if answer.status == http.client.NOT_MODIFIED and known:
                 answer.read()
                 content = known[1]
             elif answer.status in ABSENT:
-                deque(self._connection.body(answer, max_length), maxlen=0)
+                deque(self._connection.body(answer, most), maxlen=0)
             else:
                 expect(answer, http.client.OK, self._connection.address(url))
-                content = b"".join(self._connection.body(answer, max_length))
+                content = b"".join(self._connection.body(answer, most))
                 tag = answer.headers.get("ETag", "")
                 if url == _REMEMBERED and _TAG.fullmatch(tag):
                     self._known[url] = (tag, content)
@@ -133,7 +130,7 @@ class Fetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         """What tuf would call for a target; the agent reads targets by `download_bytes`."""
-        return iter((self.download_bytes(url, self._limits.max_release_bytes),))
+        return iter((self.download_bytes(url, MOST_DOCUMENT_BYTES),))
 
 
 def arbitrary(found: str, where: str) -> DeliveryError:

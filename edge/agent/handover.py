@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,16 @@ def leave(
     record = f"{canonical_json({**told, 'files': digests})}\n".encode()
     if before == bytes_digest(record):
         return False
-    for left in out.parent.glob(f".{out.name}.*{PARTIAL}"):
+    ends = (f".new{PARTIAL}", f".old{PARTIAL}")
+    for left in (path for end in ends for path in out.parent.glob(f".{escape(out.name)}.*{end}")):
         disk.remove(left)
-    new, old = (
-        out.with_name(f".{out.name}.{os.getpid()}.{end}{PARTIAL}") for end in ("new", "old")
-    )
-    for name, content in {**files, RECORD: record}.items():
-        disk.write(new / name, content)
+    new, old = (out.with_name(f".{out.name}.{os.getpid()}{end}") for end in ends)
+    try:
+        for name, content in {**files, RECORD: record}.items():
+            disk.write(new / name, content)
+    except BaseException:
+        disk.remove(new)
+        raise
     if before is not None:
         disk.move(out, old)
     disk.move(new, out)

@@ -3,14 +3,13 @@
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 
 from edge.agent.config import Config, Health
 from edge.agent.lock import exclusive
 from edge.agent.recover import Transaction, transaction
 from edge.agent.slots import FOLDER, Slots, slots_of
-from edge.agent.state import Refusal, State, load
+from edge.agent.state import Refusal, load
 from edge.disk import Disk
 from firnline.errors import DeliveryError, FirnlineError
 
@@ -65,6 +64,19 @@ def started(config: Config, disk: Disk) -> Standing:
         return _told(held)
 
 
+def stopped(config: Config, disk: Disk, manifest: str | None = None) -> None:
+    """A start that came to its end is none of a crash loop: it is counted no more.
+
+    Args:
+        config: The device's.
+        disk: What changes files.
+        manifest: sha256 of the manifest that was started, as for `confirm`.
+    """
+    with transaction(slots_of(config, disk), lenient=True) as held:
+        if _watched(held, manifest) and held.state.boots:
+            held.commit(replace(held.state, boots=held.state.boots - 1))
+
+
 def healthy(health: Health, seconds: float, answers: int) -> bool:
     """Whether a release on trial has run long enough, and answered enough rows, to be believed.
 
@@ -74,21 +86,6 @@ def healthy(health: Health, seconds: float, answers: int) -> bool:
         answers: Rows it answered since.
     """
     return seconds >= health.confirm_seconds and answers >= health.confirm_answers
-
-
-def offline_since(config: Config, state: State | None, now: datetime) -> datetime | None:
-    """Since when the channel was not reached, once that is longer than the grace; else None.
-
-    Scoring goes on all the same; that a device is offline is for `status` to say.
-
-    Args:
-        config: The device's.
-        state: What it knows.
-        now: The time, as its trusted clock tells.
-    """
-    polled = None if state is None else state.polled
-    grace = timedelta(seconds=config.offline_grace_seconds)
-    return polled if polled is not None and now - polled > grace else None
 
 
 def confirm(config: Config, disk: Disk, manifest: str | None = None) -> Standing:

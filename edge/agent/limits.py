@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from edge.agent.config import Limits
@@ -10,7 +11,7 @@ from firnline.errors import DeliveryError
 
 MOST_FILES = 4096
 MOST_DOCUMENT_BYTES = 1 << 20
-"""Most bytes of a manifest or an assignment."""
+"""Most bytes of a manifest, an assignment or one role's metadata."""
 
 _PLAIN = {"features.lock", "LICENSE", "proof.json", "MODEL_CARD.md", "bom.cdx.json", "int8.onnx"}
 _GOLDEN = re.compile(r"golden/[A-Za-z0-9_]+\.npy")
@@ -51,16 +52,16 @@ def check_manifest(manifest: Mapping[str, Any], assigned: Assigned, limits: Limi
     """
     where = f"manifest of {assigned.ensemble} for {assigned.target}"
     _same(manifest, assigned, where)
+    _size(manifest["bytes"], limits, where)
     stages = {plain(stage.get("name")) for stage in manifest["stages"]}
-    graphs = {f"stages/{name}{end}" for name in stages for end in (".onnx", ".int8.onnx")}
+    known = _PLAIN | {f"stages/{name}{end}" for name in stages for end in (".onnx", ".int8.onnx")}
     for name, digest in manifest["files"].items():
         sha256(digest)
         if len(name) > _MOST_NAME or not _SAFE.fullmatch(name):
             raise _refused("U11", f"path traversal or a malformed name: {name[:80]!r}", where)
-        known = name in _PLAIN | graphs or _GOLDEN.fullmatch(name) or name.startswith("target/")
-        if not known:
+        if not (name in known or _GOLDEN.fullmatch(name) or name.startswith("target/")):
             raise _refused("U12", f"extraneous dependency: the file {name[:80]!r}", where)
-    _size(manifest["bytes"], limits, where)
+    _folders(manifest["files"], where)
 
 
 def _same(manifest: Mapping[str, Any], assigned: Assigned, where: str) -> None:
@@ -75,6 +76,13 @@ def _same(manifest: Mapping[str, Any], assigned: Assigned, where: str) -> None:
         if found != value:
             told = f"{field} {str(found)[:80]!r}, {value!r} was assigned"
             raise _refused("U12", f"extraneous dependency: {told}", where)
+
+
+def _folders(files: Mapping[str, str], where: str) -> None:
+    folders = {str(folder) for name in files for folder in PurePosixPath(name).parents}
+    for name in folders & files.keys():
+        told = f"{name[:80]!r} is a file and a folder"
+        raise _refused("U11", f"path traversal or a malformed name: {told}", where)
 
 
 def _size(sizes: Mapping[str, int], limits: Limits, where: str) -> None:

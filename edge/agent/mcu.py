@@ -90,7 +90,7 @@ def pull(
             mend="leave --out away; it is for targets named mcu-... and npu-...",
         )
     folder = out.parent.resolve() / out.name
-    before = earlier(folder)
+    earlier(folder)
     slots = slots_of(config, disk)
     work = Slots(config.state / _WORK, disk, slots.store, slots.lock)
     with exclusive(config.state), writing(folder):
@@ -110,7 +110,8 @@ def pull(
             "release": offer.release,
             "manifest": offer.sha256,
         }
-        changed = leave(folder, files, told, before, disk)
+        # Asked again: a person may have begun to work there meanwhile.
+        changed = leave(folder, files, told, earlier(folder), disk)
     firmware = parse(files[NAME], NAME) if NAME in files else None
     return Pulled(folder, offer.ensemble, offer.target, offer.release, changed, firmware)
 

@@ -38,7 +38,10 @@ def array(content: bytes, where: str) -> NDArray[Any]:
     told, there = math.prod(shape) * kind.itemsize, len(content) - 10 - size
     if told != there:
         raise _lies(f"a .npy header that lies: it tells of {told:,} bytes, {there:,} follow", where)
-    return np.frombuffer(content, kind, offset=10 + size).reshape(shape)
+    try:
+        return np.frombuffer(content, kind, offset=10 + size).reshape(shape)
+    except ValueError as error:  # More dimensions than there can be, or none of them bounded.
+        raise _lies(f"a shape that no array has: {str(error)[:80]}", where) from error
 
 
 def _lies(found: str, where: str) -> DeliveryError:

@@ -38,10 +38,13 @@ class PartStore:
         return self._folder / part_path(digest)
 
     def has(self, digest: str) -> bool:
-        """Whether a part is there and still what it was; one that has rotted is removed."""
+        """Whether a part is there and still what it was; one that has rotted is removed.
+
+        A link is as good as rotten: what it leads to may be somebody else's to change.
+        """
         path = self.path(digest)
         try:
-            if file_digest(path) == digest:
+            if not path.is_symlink() and file_digest(path) == digest:
                 return True
         except FileNotFoundError:
             return False
@@ -95,7 +98,9 @@ class PartStore:
         return freed
 
     def _resumable(self, partial: Path, length: int) -> int:
-        """Bytes that are there already; more than there may be are dropped."""
+        """Bytes that are there already; a link, or more than there may be, is dropped."""
+        if partial.is_symlink():
+            self._disk.remove(partial)
         found = partial.stat().st_size if partial.is_file() else 0
         if found <= length:
             return found

@@ -41,6 +41,8 @@ class Place:
 def provision(place: Place, root: bytes, path: Path, disk: Disk) -> Config:
     """Write a configuration and its root of trust; what is there already stays.
 
+    The configuration is written last: when it was cut off before, it is run again.
+
     Args:
         place: What tells the device from another.
         root: The channel's root.json, which somebody vouches for.
@@ -55,14 +57,15 @@ def provision(place: Place, root: bytes, path: Path, disk: Disk) -> Config:
     """
     text = render(place)
     config = parse(text, path)
-    for there in (path, path.parent / ROOT):
-        if there.exists():
-            raise wrong(
-                "a device that is configured already",
-                str(there),
-                "change it by hand; remove both files only to trust another channel",
-            )
-    disk.write(path.parent / ROOT, root)
+    beside = path.parent / ROOT
+    other = beside.exists() and beside.read_bytes() != root
+    if other or path.exists():
+        raise wrong(
+            "a device that is configured already",
+            str(beside if other else path),
+            "change it by hand; remove both files only to trust another channel",
+        )
+    disk.write(beside, root)
     disk.write(path, text.encode())
     return config
 

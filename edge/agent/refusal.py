@@ -29,7 +29,7 @@ from tuf.api.metadata import (
     Timestamp,
     VerificationResult,
 )
-from tuf.api.serialization import DeserializationError
+from tuf.api.serialization import DeserializationError, SerializationError
 
 from edge.agent.connection import unreachable
 from edge.agent.quoting import quoted
@@ -112,8 +112,11 @@ def refusal(error: Exception, seen: Seen) -> DeliveryError:
 
 def _expired(seen: Seen, refused: bool) -> Iterator[tuple[str, datetime]]:
     """Roles that are past their time, and until when they held."""
+    # The timestamp of the last poll may have expired since, which says nothing of the one that came
+    # now, nor of the root before it.
+    behind = seen.role not in {Root.type, Timestamp.type}
     for signed in seen.trusted:
-        counts = refused or isinstance(signed, Timestamp)
+        counts = refused or (behind and isinstance(signed, Timestamp))
         if counts and signed.type != Targets.type and signed.is_expired(seen.now):
             yield signed.type, signed.expires
     found = seen.parsed()
@@ -139,7 +142,8 @@ def late(role: str, expires: datetime, now: datetime) -> DeliveryError:
 def _unsigned(seen: Seen) -> DeliveryError:
     """Whether keys were wrong, or too few."""
     found = seen.parsed()
-    results = list(_results(seen, found)) if found is not None else []
+    # One at a time: keys that a new root brings itself are not looked at before the old one's.
+    results = _results(seen, found) if found is not None else ()
     result = next((result for result in results if not result), None)
     if found is None or result is None:
         return _named("U16", "malformed metadata: no role signs them", seen.path, _SUSPECT)
@@ -153,13 +157,17 @@ def _unsigned(seen: Seen) -> DeliveryError:
 
 def _results(seen: Seen, found: Metadata[Any]) -> Iterator[VerificationResult]:
     """How the signatures stand, for everyone who has a say in the role."""
+    try:
+        payload = found.signed_bytes
+    except SerializationError:  # A fraction, or half a character: canonical JSON has neither.
+        return
     delegators = [signed for signed in seen.trusted if isinstance(signed, Root | Targets)]
     # A root is signed by the one before it, and by itself.
     if isinstance(found.signed, Root):
         delegators.append(found.signed)
     for delegator in delegators:
         try:
-            yield delegator.get_verification_result(seen.role, found.signed_bytes, found.signatures)
+            yield delegator.get_verification_result(seen.role, payload, found.signatures)
         except ValueError:  # It has no say in this role.
             continue
 
@@ -182,12 +190,17 @@ def _version(seen: Seen, told: str) -> DeliveryError:
     if isinstance(signed, Timestamp) and timestamp and signed.version < timestamp.version:
         told = f"version {signed.version}, after version {timestamp.version} was seen"
         return _named("U7", f"replayed timestamp: {told}", seen.path, _SUSPECT)
-    belongs = seen.role in {Root.type, Timestamp.type} or (
-        isinstance(signed, Snapshot)
-        and timestamp is not None
-        and signed.version == timestamp.snapshot_meta.version
+    root = seen.one(Root)
+    older = (
+        isinstance(signed, Timestamp)
+        or (isinstance(signed, Root) and root is not None and signed.version <= root.version)
+        or (
+            isinstance(signed, Snapshot)
+            and timestamp is not None
+            and signed.version == timestamp.snapshot_meta.version
+        )
     )
-    name, code = ("rollback", "U6") if belongs else ("mix-and-match", "U8")
+    name, code = ("rollback", "U6") if older else ("mix-and-match", "U8")
     return _named(code, f"{name}: {told}", seen.path, _SUSPECT)
 
 

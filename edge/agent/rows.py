@@ -92,7 +92,8 @@ def malformed(found: str, where: str) -> DeliveryError:
 def _row(value: Any, columns: Sequence[str]) -> NDArray[np.float32]:
     if isinstance(value, Mapping):
         lacking = [name for name in columns if name not in value]
-        spare = [name for name in value if name not in set(columns)]
+        known = set(columns)
+        spare = [name for name in value if name not in known]
         if lacking or spare:
             told = f"lacks {lacking[0]!r}" if lacking else f"has an unknown {spare[0][:80]!r}"
             raise malformed(f"a row that {told}", "row")

@@ -141,21 +141,30 @@ class ScoreLog:
         self._first = self._first if self._length else self._next - count
         self._hash.update(content)
         self._length += len(content)
-        if self._length >= self._limits.segment_bytes:
-            self.close_segment()
-        while self._bytes() > self._limits.max_bytes and self._drop_oldest():
-            pass
+        # Who scores does not stop for a disk that cannot be written: the next batch tries again.
+        with suppress(OSError):
+            if self._length >= self._limits.segment_bytes:
+                self.close_segment()
+            while _size(self._folder) > self._limits.max_bytes and self._drop_oldest():
+                pass
 
     def close_segment(self) -> Path | None:
-        """Close the open segment, so that it can be taken; None where it is empty."""
+        """Close the open segment, so that it can be taken; None where it is empty.
+
+        Raises:
+            OSError: The disk cannot be written; the segment stays open.
+        """
         self.flush()
         if not self._length:
             return None
         closed = self._folder / f"{self._first:012d}-{self._hash.hexdigest()}.jsonl"
         # The count goes first: numbers are never used twice, whatever is taken away meanwhile.
         self._count()
-        self._disk.move(self._open, closed)
-        self._begin()
+        try:
+            self._disk.move(self._open, closed)
+        finally:
+            if not self._open.exists():
+                self._begin()
         return closed
 
     def _append(self, content: bytes) -> bool:
@@ -169,24 +178,26 @@ class ScoreLog:
         return True
 
     def _drop_oldest(self) -> bool:
-        """Whether there was a closed segment to drop."""
+        """Whether a closed segment went, dropped or taken away this very moment."""
         oldest = next(iter(closed_segments(self._folder)), None)
         if oldest is None:
             return False
-        with oldest.open("rb") as file:
-            self._dropped += sum(1 for _ in file)
-        # On a full disk the segment goes first, and the count is written with the next.
-        with suppress(OSError):
-            self._count(dropping=oldest.name)
-        self._disk.remove(oldest)
+        before = self._dropped
+        try:
+            with suppress(FileNotFoundError), oldest.open("rb") as file:
+                self._dropped += sum(1 for _ in file)
+            # On a full disk the segment goes first, and the count is written with the next.
+            with suppress(OSError):
+                self._count(dropping=oldest.name)
+            self._disk.remove(oldest)
+        except OSError:
+            self._dropped = before
+            return False
         return True
 
     def _count(self, dropping: str = "") -> None:
         document = {"next": self._next, "dropped": self._dropped, "dropping": dropping}
         self._disk.write(self._folder / COUNTS, f"{json.dumps(document)}\n".encode())
-
-    def _bytes(self) -> int:
-        return sum(path.stat().st_size for path in _segments(self._folder))
 
 
 def closed_segments(folder: Path) -> list[Path]:
@@ -224,7 +235,7 @@ def summary(folder: Path) -> Summary:
     return Summary(
         next=last,
         segments=len([path for path in segments if path.name != OPEN]),
-        bytes=sum(path.stat().st_size for path in segments if path.exists()),
+        bytes=_size(folder),
         dropped=counts.dropped,
     )
 
@@ -251,6 +262,15 @@ def _segments(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.iterdir() if path.name == OPEN or _CLOSED.fullmatch(path.name)
     )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all segments; one that is taken away meanwhile counts nothing."""
+    size = 0
+    for path in _segments(folder):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The service: polls its channel, answers rows, and moves to a new release without a pause.
 
-Three things go on beside each other, and none waits for another: rows are answered by one thread,
-polls and updates happen in another, and a watch each second sees to the log, to the health of a
-release on trial, to what was changed by hand, and to the supervisor's watchdog.
+Four things go on beside each other, and none waits for another: rows are answered by one thread;
+polls and updates happen in another; a watch sees each second to the health of a release on trial,
+and to what was changed by hand; and the log and the supervisor's watchdog are fed by the thread
+that answers, so that they starve when it hangs.
 """
 
 import asyncio
@@ -80,10 +81,10 @@ class _Service:
         await self._adopt(await _aside(partial(health.started, self._config, self._disk)))
         listener = await self._listener()
         tell(READY="1", STATUS=self._status())
-        tasks = [asyncio.create_task(work()) for work in (self._watch, self._poll)]
+        tasks = [asyncio.create_task(work()) for work in (self._tend, self._watch, self._poll)]
         try:
             stopped = asyncio.create_task(self._stop.wait())
-            # Both go on for ever; one that ends has failed, and the supervisor starts anew.
+            # They go on for ever; one that ends has failed, and the supervisor starts anew.
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             tell(STOPPING="1")
@@ -143,9 +144,16 @@ class _Service:
             _LOG.info("%s release %s", outcome.step, (outcome.offered or "")[:12])
         return True
 
+    async def _tend(self) -> None:
+        """Have the log written and the supervisor told, however long a health command takes."""
+        pause = min(_WATCH_SECONDS, watchdog_seconds() or _WATCH_SECONDS)
+        while True:
+            await self._on_worker(self._scorer.tick)
+            tell(WATCHDOG="1", STATUS=self._status())
+            await asyncio.sleep(pause)
+
     async def _watch(self) -> None:
         """See to everything that is not asked for from outside, about once a second."""
-        pause = min(_WATCH_SECONDS, watchdog_seconds() or _WATCH_SECONDS)
         while True:
             try:
                 await self._follow()
@@ -156,9 +164,7 @@ class _Service:
                 if str(error) != self._complaint:
                     self._complaint = str(error)
                     _LOG.warning("%s", error)
-            await self._on_worker(self._scorer.tick)
-            tell(WATCHDOG="1", STATUS=self._status())
-            await asyncio.sleep(pause)
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def _follow(self) -> None:
         """Answer with what the state names, whoever changed it: a poll, or somebody by hand."""
@@ -176,35 +182,38 @@ class _Service:
         if not self._standing.on_trial:
             return
         if scorer.failures >= rule.max_failures:
-            reason = f"{scorer.failures} rows in a row failed: {scorer.trouble}"
-            await self._adopt(
-                await _aside(partial(health.failed, self._config, self._disk, reason))
-            )
+            await self._give_up(f"{scorer.failures} rows in a row failed: {scorer.trouble}")
         elif health.healthy(rule, time.monotonic() - self._since, scorer.answered):
-            await self._adopt(await _aside(partial(health.confirm, self._config, self._disk)))
+            watched = self._standing.manifest
+            await self._adopt(
+                await _aside(partial(health.confirm, self._config, self._disk, watched))
+            )
+
+    async def _give_up(self, reason: str) -> None:
+        """Fall back from what was watched; what was switched to meanwhile is none of it."""
+        watched = self._standing.manifest
+        await self._adopt(
+            await _aside(partial(health.failed, self._config, self._disk, reason, watched))
+        )
 
     async def _adopt(self, standing: Standing) -> None:
         """Answer with what is to run; a release whose graphs do not open is given up."""
-        while True:
-            for problem in standing.problems:
-                _LOG.warning("%s", problem)
-            before, self._standing = self._standing, standing
-            if standing.manifest == before.manifest:
-                return
+        for problem in standing.problems:
+            _LOG.warning("%s", problem)
+        before, self._standing = self._standing, standing
+        if standing.manifest == before.manifest:
+            return
+        runner = None
+        if standing.slot is not None:
             try:
-                runner = None
-                if standing.slot is not None:
-                    runner = await _aside(partial(Runner, standing.slot))
+                runner = await _aside(partial(Runner, standing.slot))
             except FirnlineError as error:
                 _LOG.warning("%s", error)
-                runner = None
-            await self._on_worker(partial(self._scorer.use, runner))
-            self._since = time.monotonic()
-            if runner is not None or not standing.on_trial:
-                _LOG.info("running release %s", (standing.release or "none")[:12])
-                return
-            reason = "its graphs do not open"
-            standing = await _aside(partial(health.failed, self._config, self._disk, reason))
+        await self._on_worker(partial(self._scorer.use, runner))
+        self._since = time.monotonic()
+        _LOG.info("running release %s", "none" if runner is None else runner.release[:12])
+        if runner is None and standing.on_trial:
+            await self._give_up("its graphs do not open")
 
     async def _on_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)

@@ -207,7 +207,10 @@ def parse(content: bytes, where: str) -> State:
         if named != digest(found):
             raise ValueError("it does not have the digest it names")
         return _of_document(found)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    # A time zone may lead out of the years there are, which is an overflow.
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
+    ) as error:  # fmt: skip
         raise _damaged(f"{type(error).__name__}: {str(error)[:200]}", where, error) from error
     except DeliveryError as error:
         raise _damaged(error.found, where, error) from error

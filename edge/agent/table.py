@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -12,10 +11,11 @@ from typing import Any, TypeVar
 from firnline.errors import DeliveryError
 
 T = TypeVar("T")
+_LARGEST = float(1 << 53)
 _MEND = "docs/agent.md lists every key; `firnline-agent init` writes a file that is right"
 
 
-def number(default: float | None, least: float, most: float = math.inf) -> Any:
+def number(default: float | None, least: float, most: float = _LARGEST) -> Any:
     """A field of a dataclass that is a number within bounds."""
     return dataclasses.field(default=default, metadata={"least": least, "most": most})
 
@@ -62,9 +62,9 @@ def _value(hint: Any, value: Any, where: str, base: Path) -> Any:
         (hint,) = (option for option in hint.__args__ if option is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return read(typing.cast(type, hint), value, where, base)
-    if hint is Path and isinstance(value, str) and value:
-        return (base / Path(value).expanduser()).absolute()
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is Path and isinstance(value, str) and value and "\0" not in value:
+        return _path(value, where, base)
+    if hint is float and type(value) is int and abs(value) <= _LARGEST:
         return float(value)
     if hint in (str, int, float, bool) and type(value) is hint:
         return value
@@ -75,6 +75,13 @@ def _value(hint: Any, value: Any, where: str, base: Path) -> Any:
     ):
         return tuple(value)
     raise wrong(f"{str(value)[:60]!r} is no {_called(hint)}", where)
+
+
+def _path(value: str, where: str, base: Path) -> Path:
+    try:
+        return (base / Path(value).expanduser()).absolute()
+    except RuntimeError as error:  # `~name` of nobody here.
+        raise wrong(f"{value[:60]!r}: {error}", where) from error
 
 
 def _called(hint: Any) -> str:
@@ -88,6 +95,7 @@ def _bounded(field: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
     if "least" in field.metadata:
         least, most = field.metadata["least"], field.metadata["most"]
         if not least <= value <= most:
-            above = f" and at most {most:g}" if most < math.inf else ""
-            raise wrong(f"{value:g} is not at least {least:g}{above}", where)
+            above = f" and at most {most:g}" if most < _LARGEST or value > most else ""
+            told = f"{value:g}" if abs(value) <= _LARGEST else str(value)[:20]
+            raise wrong(f"{told} is not at least {least:g}{above}", where)
     return value

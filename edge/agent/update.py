@@ -6,6 +6,7 @@ every check the other slot is not either; a failure anywhere leaves the device a
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -165,6 +166,10 @@ class _Update:
         except FirnlineError:
             return False
         with transaction(self.slots) as held:
+            slot = held.state.slots.get(name)
+            # A service that started meanwhile may have given it up.
+            if slot is None or slot.manifest != self.offer.sha256:
+                return False
             held.commit(replace(held.state, active=name, boots=0))
         return True
 
@@ -254,6 +259,7 @@ class _Update:
 
         The slot is first taken out of the state, so that the state never names one that is being
         written; a power cut between leaves what ran before, and an orphan that is cleaned up.
+        Parts of what gave way go at once: nobody has to confirm for the disk not to fill up.
         """
         with transaction(self.slots) as held, writing(self.slots.folder):
             name = spare(held.state)
@@ -261,7 +267,7 @@ class _Update:
             self.slots.adopt(name)
             slot = Slot(self.offer.release, self.offer.sha256)
             refused = {key: item for key, item in state.refused.items() if key != slot.release}
-            held.commit(
+            state = held.commit(
                 replace(
                     state,
                     slots={**state.slots, name: slot},
@@ -271,6 +277,8 @@ class _Update:
                     attempt=None,
                 )
             )
+            with suppress(OSError):  # The switch is done; what is left goes with the next.
+                self.slots.sweep(state)
             return name
 
     def _gave_up(self, error: FirnlineError) -> None:

@@ -25,7 +25,8 @@ from firnline.digest import bytes_digest, digest
 from firnline.errors import DeliveryError
 
 _CONFIG = UpdaterConfig(
-    max_root_rotations=256,
+    # Every poll begins at the root given by hand, so this is how many a channel may ever have.
+    max_root_rotations=1 << 12,
     max_delegations=8,
     root_max_length=1 << 17,
     timestamp_max_length=1 << 12,
@@ -69,7 +70,7 @@ class Verified:
         for torn in folder.glob("tmp*"):
             disk.remove(torn)
         before = timestamp.read_bytes() if timestamp.is_file() else b""
-        fetcher.last = ("the root of trust given by hand", root)
+        fetcher.last = ("the root of trust given by hand/root.json", root)
         with self._refusing():
             self._updater = Updater(
                 str(folder), METADATA, fetcher=fetcher, config=_CONFIG, bootstrap=root
@@ -138,13 +139,18 @@ class Verified:
         return {name: signed.expires for name, signed in found.items() if signed is not None}
 
     def keys(self, role: str) -> list[bytes]:
-        """Ed25519 public keys of a role that targets delegates to, 32 bytes each."""
+        """Ed25519 public keys of a role that targets delegates to, 32 bytes each.
+
+        Raises:
+            DeliveryError: U16, one of them is no key.
+        """
         delegations = self._trusted.targets.delegations
         roles = (delegations.roles if delegations else None) or {}
         if delegations is None or role not in roles:
             return []
-        found = [delegations.keys[keyid] for keyid in roles[role].keyids]
-        return [bytes.fromhex(key.keyval["public"]) for key in found if key.scheme == "ed25519"]
+        with self._refusing(self._trusted):
+            found = [delegations.keys[keyid] for keyid in roles[role].keyids]
+            return [bytes.fromhex(key.keyval["public"]) for key in found if key.scheme == "ed25519"]
 
     def owners(self, role: str) -> str:
         """Digest of the keys, and of how many must sign, of a role that targets delegates to."""
@@ -164,7 +170,7 @@ class Verified:
         issued = issued_at(trusted.timestamp)
         if issued is None:
             return None
-        if floor is not None and issued < floor - _SKEW:
+        if floor is not None and floor - issued > _SKEW:
             raise DeliveryError(
                 "U7",
                 found=f"replayed timestamp: issued at {issued:%Y-%m-%dT%H:%M:%SZ}, after one of "

@@ -83,14 +83,14 @@ def following(
 
     Raises:
         DeliveryError: V10, the share is none or narrower; V11, another rollout is unfinished; V12,
-            the reason is too long.
+            the reason is too long or no text.
     """
-    if len(reason) > _LONGEST_REASON:
+    if len(reason) > _LONGEST_REASON or not _is_text(reason):
         raise DeliveryError(
             "V12",
-            found=f"a reason of {len(reason)} characters",
+            found=f"a reason of {len(reason)} characters, or with some that are no UTF-8",
             where=f"the assignment of {ensemble} on {track}",
-            mend=f"say it in {_LONGEST_REASON}",
+            mend=f"say it in {_LONGEST_REASON} characters of UTF-8",
         )
     found = assign(before, ensemble, track, release, pins, share, reason)
     if before is None or back:
@@ -161,6 +161,15 @@ def outcome(before: Assignment | None, now: Assignment) -> Assigned:
 def nothing(found: str, where: str, mend: str) -> DeliveryError:
     """V8: no such release, target or track."""
     return DeliveryError("V8", found=found, where=where, mend=mend)
+
+
+def _is_text(reason: str) -> bool:
+    """Whether it can be written; a shell hands over bytes that are none as half surrogates."""
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hold_finished(before: Assignment) -> None:

@@ -18,7 +18,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from edge.channel import keys
 from edge.channel.commit import Change, commit
 from edge.channel.config import PEOPLE
-from edge.channel.counters import resigned
+from edge.channel.counters import resigned, signer_of
 from edge.channel.metadata import (
     after,
     authority_of,
@@ -36,6 +36,10 @@ from firnline.contracts.firmware import KIND
 from firnline.contracts.places import KINDS, METADATA, TRACKS
 from firnline.digest import bytes_digest
 from firnline.errors import DeliveryError
+
+_CARRIED = (
+    "name a file of the channel's `ceremony` folder, whole; `firnline channel stage` makes one"
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def sign(
     Raises:
         DeliveryError: V2 or V3, the key cannot be used; V6, the file cannot be read.
     """
-    metadata = metadata_file(file)
+    metadata = metadata_file(file, _CARRIED)
     signer, content = keys.open_key(uri, secrets), metadata.signed_bytes
     metadata.signatures[signer.public_key.keyid] = signer.sign(content)
     (disk or RealDisk()).write(file, metadata.to_bytes())
@@ -167,7 +171,7 @@ def apply(repo: Repository) -> Applied:
                 "V8",
                 found="nothing staged",
                 where=str(repo.ceremony),
-                mend="stage it with `firnline channel rotate-keys` or `firnline channel expire`",
+                mend="stage root or targets first, with `firnline channel stage`",
             )
         return advance(repo, state)
 
@@ -212,7 +216,7 @@ def hold_idle(repo: Repository) -> None:
             "V14",
             found=f"{', '.join(path.name for path in found)} waiting for signatures",
             where=str(repo.ceremony),
-            mend="sign and apply them with `firnline channel sign`, or remove the files",
+            mend="`firnline channel sign` each, then `firnline channel apply`; or remove the files",
         )
 
 
@@ -231,7 +235,7 @@ def _staged(
     roots: list[Metadata[Root]] = []
     top: Metadata[Targets] | None = None
     for path in waiting(repo):
-        found = metadata_file(path)
+        found = metadata_file(path, _CARRIED)
         if found.signed.type == "root" and found.signed.version > state.root.signed.version:
             roots.append(found)
         if found.signed.type == "targets" and _newer(found, state):
@@ -294,7 +298,7 @@ def _below(repo: Repository, state: State, top: Metadata[Targets]) -> Change:
         roles[name] = binned(name, authority, (len(bins) - 1).bit_length())
         roles.update({each: edited(state.role(each)) for each in bins})
         if name == KIND:
-            firmware = resigned(state, repo.signer(authority.keys[0]))
+            firmware = resigned(state, signer_of(repo, authority))
     for path, content in firmware.items():
         roles[state.bin_of(path)].targets[path] = target_file(path, content)
     return Change(targets=firmware, roles=roles, top=top)

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 
-from edge.channel.metadata import after, dated, timestamp
+from edge.channel.metadata import after, dated, named, timestamp
 from edge.channel.repository import Repository
 from edge.channel.state import State, consistent
 from edge.disk import Disk
 from firnline.contracts.places import KINDS, METADATA, PARTS, TARGETS, TRACKS, part_path
-from firnline.digest import bytes_digest
+from firnline.digest import bytes_digest, file_digest
 
 KEPT_VERSIONS = 10
 """Versions of a role that stay, for devices that are in the middle of an update."""
@@ -51,7 +51,7 @@ class Written:
     """What a commit added.
 
     Attributes:
-        parts: Files that were not there before.
+        parts: Files that were not there before, or not whole.
         bytes: Of them.
     """
 
@@ -74,18 +74,29 @@ def commit(repo: Repository, base: State | None, change: Change) -> Written:
     """
     metadata = repo.public / METADATA
     signed, named = _sign(repo, base, change, versions(metadata))
-    added = [digest for digest in change.parts if not _there(repo.public, digest, change)]
-    for digest in added:
-        part = repo.public / PARTS / part_path(digest)
-        repo.disk.write(part, _chunks(change.parts[digest]))
-    for path, content in change.targets.items():
-        file = repo.public / TARGETS / consistent(path, bytes_digest(content))
-        if not file.is_file():
-            repo.disk.write(file, content)
+    written = store(repo, change.parts, change.targets)
     for name, content in signed.items():
         repo.disk.write(metadata / name, content)
     prune(metadata, named, repo.disk)
-    return Written(len(added), sum(change.parts[digest].stat().st_size for digest in added))
+    return written
+
+
+def store(repo: Repository, parts: Mapping[str, Path], targets: Mapping[str, bytes]) -> Written:
+    """Write parts and targets that are missing, or that a bad disk has altered.
+
+    Args:
+        repo: The channel.
+        parts: sha256 -> file with that content.
+        targets: Target path -> content.
+    """
+    added = {digest: path for digest, path in parts.items() if not _whole(repo.public, digest)}
+    for digest, path in added.items():
+        repo.disk.write(repo.public / PARTS / part_path(digest), _chunks(path))
+    for name, content in targets.items():
+        file = repo.public / TARGETS / consistent(name, bytes_digest(content))
+        if not file.is_file() or file.read_bytes() != content:
+            repo.disk.write(file, content)
+    return Written(len(added), sum(path.stat().st_size for path in added.values()))
 
 
 def versions(metadata: Path) -> dict[str, int]:
@@ -134,11 +145,10 @@ def _sign(
     meta = dict(base.snapshot.signed.meta) if base else {}
     files: dict[str, bytes] = {}
 
-    def add(role: str, metadata: Metadata[Any]) -> bytes:
+    def add(role: str, metadata: Metadata[Any]) -> None:
         content = metadata.to_bytes()
         files[f"{metadata.signed.version}.{role}.json"] = content
-        meta[f"{role}.json"] = MetaFile(metadata.signed.version)
-        return content
+        meta[f"{role}.json"] = named(role, metadata.signed.version, content)
 
     def next_version(role: str) -> int:
         return max(highest.get(role, 0), change.floor) + 1
@@ -151,8 +161,8 @@ def _sign(
         add("targets", change.top)
     snapshot = Snapshot(meta=meta)
     dated(snapshot, next_version("snapshot"), after(now, repo.config.period("snapshot")))
-    content = add("snapshot", repo.signed(root.signed, "snapshot", snapshot))
-    stamp = timestamp(snapshot, len(content), now)
+    add("snapshot", repo.signed(root.signed, "snapshot", snapshot))
+    stamp = timestamp(meta["snapshot.json"], now)
     before = base.timestamp.signed.version if base else 0
     dated(stamp, max(before, change.floor) + 1, after(now, repo.config.period("timestamp")))
     files["timestamp.json"] = repo.signed(root.signed, "timestamp", stamp).to_bytes()
@@ -174,9 +184,9 @@ def numbered(metadata: Path) -> Iterator[tuple[str, int]]:
             yield name.removesuffix(".json"), int(number)
 
 
-def _there(public: Path, digest: str, change: Change) -> bool:
+def _whole(public: Path, digest: str) -> bool:
     part = public / PARTS / part_path(digest)
-    return part.is_file() and part.stat().st_size == change.parts[digest].stat().st_size
+    return part.is_file() and file_digest(part) == digest
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from securesystemslib.signer import Signer
 
-from edge.channel.metadata import authority_of
+from edge.channel.metadata import Authority, authority_of
 from edge.channel.repository import Repository, too_few
 from edge.channel.state import State
 from firnline.contracts.firmware import KIND, firmware_path, parse
 from firnline.contracts.places import kind
+
+_SCHEME = "ed25519"
+"""The one that bootloaders check."""
 
 
 def firmware(
@@ -63,16 +66,48 @@ def resigned(state: State, signer: Signer) -> dict[str, bytes]:
     }
 
 
+def highest(state: State) -> set[str]:
+    """Path of the manifest with the highest counter of each target.
+
+    It stays whatever becomes of its release: what stands below it would pass for the highest.
+
+    Args:
+        state: What is committed.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for path, content in _standing(state, f"{KIND}/").items():
+        folder = path.rpartition("/")[0]
+        found[folder] = max(found.get(folder, (0, "")), (parse(content, path).counter, path))
+    return {path for _, path in found.values()}
+
+
+def signer_of(repo: Repository, authority: Authority) -> Signer:
+    """Who signs firmware manifests: the first key of the role that is at hand and is Ed25519.
+
+    Raises:
+        DeliveryError: V2 to V4, none is at hand.
+    """
+    # Without any, signing says so by U44.
+    checked = [key for key in authority.keys if key.scheme == _SCHEME] or authority.keys
+    signers, problems = repo.at_hand(checked)
+    if not signers:
+        raise problems[0] if len(problems) == 1 else too_few(KIND, 0, 1, problems)
+    return signers[0]
+
+
 def _wanted(repo: Repository, state: State, path: str, folder: Path | None) -> bytes | None:
     from edge.channel.firmware import manifest, next_number, renewed
 
     standing = _standing(state, f"{path.rpartition('/')[0]}/")
-    number = next_number(standing.values())
+    top = next_number(standing.values()) - 1
+    # A channel that was rebuilt from its keys has no manifests, yet devices have seen some: its
+    # timestamp goes on above all they saw, and no counter was ever above the timestamp's version.
+    number = max(top, state.timestamp.signed.version) + 1
     if path in standing:
-        if parse(standing[path], path).counter == number - 1:
+        if parse(standing[path], path).counter == top:
             return None
-        return renewed(standing[path], _signer(repo, state), number)
-    return manifest(folder, _signer(repo, state), number) if folder is not None else None
+        return renewed(standing[path], _own(repo, state), number)
+    return manifest(folder, _own(repo, state), number) if folder is not None else None
 
 
 def _standing(state: State, start: str) -> dict[str, bytes]:
@@ -84,9 +119,5 @@ def _standing(state: State, start: str) -> dict[str, bytes]:
     }
 
 
-def _signer(repo: Repository, state: State) -> Signer:
-    authority = authority_of(state.targets.signed, KIND)
-    signers, problems = repo.at_hand(authority.keys)
-    if not signers:
-        raise problems[0] if len(problems) == 1 else too_few(KIND, 0, 1, problems)
-    return signers[0]
+def _own(repo: Repository, state: State) -> Signer:
+    return signer_of(repo, authority_of(state.targets.signed, KIND))

@@ -25,7 +25,7 @@ def manifest(device_bundle: Path, signer: Signer, number: int) -> bytes:
     Args:
         device_bundle: Of a microcontroller, as `edge.device_bundle.make` makes it.
         signer: Of the `mcu` role's own key.
-        number: The counter, as `next_number` gives it.
+        number: The counter: at least what `next_number` gives.
 
     Returns:
         256 bytes; Ed25519 is deterministic (RFC 8032, section 5.1.6), so always the same ones.
@@ -66,7 +66,7 @@ def renewed(standing: bytes, signer: Signer, number: int) -> bytes:
     Args:
         standing: The release's manifest as it stands.
         signer: Of the `mcu` role's own key.
-        number: The counter, as `next_number` gives it.
+        number: The counter: at least what `next_number` gives.
 
     Raises:
         DeliveryError: U41 it is no manifest, U44 the key is no Ed25519.

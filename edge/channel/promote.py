@@ -49,7 +49,7 @@ def promote(
         if not chosen:
             raise nothing(
                 f"no release of {ensemble}",
-                f"the track {source or to}",
+                f"the track {source or (origin.track if origin else _earlier(to))}",
                 "publish one with `firnline channel publish`, or name the track it is on",
             )
         said = reason or (origin.reason if origin and origin.newest == chosen else "")
@@ -68,5 +68,9 @@ def _origin(
         return state.assignment(known_track(source), ensemble)
     if before is not None and before.waves and before.waves[0].share < 1:
         return before
-    earlier = TRACKS[: TRACKS.index(to)][-1:]
-    return state.assignment(earlier[0], ensemble) if earlier else before
+    return state.assignment(_earlier(to), ensemble)
+
+
+def _earlier(track: str) -> str:
+    """The track before; the first has none but itself."""
+    return TRACKS[max(TRACKS.index(track) - 1, 0)]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.channel.assigned import commit_assignment, following, known_track, nothing
-from edge.channel.commit import Written
-from edge.channel.release import Delivery, published
+from edge.channel.commit import store
+from edge.channel.release import Delivery, manifests, published
 from edge.channel.repository import Repository
 from edge.channel.state import State
 from edge.device_bundle import make, targets_of
@@ -34,8 +34,8 @@ class Published:
         version: Of the assignment.
         targets: Target -> its manifest.
         unproved: Target -> why it was let by without an accepting proof.
-        changed: Whether anything changed; publishing the same again changes nothing.
-        parts: Files that were not in the channel before.
+        changed: Whether the assignment changed; publishing the same again changes nothing.
+        parts: Files that were not in the channel before, or not whole.
         bytes: Of those.
     """
 
@@ -132,7 +132,7 @@ def proven(
             "V7",
             found=", ".join(f"{target}: {short[target]}" for target in refused),
             where=f"the proofs of {bundle}",
-            mend="mend the target, leave it out, or give a reason to let it by unproved",
+            mend="leave it out with `--proved`, or let it by with `--unproved TARGET=REASON`",
         )
     return chosen, {target: unproved[target].strip() for target in short}
 
@@ -171,6 +171,8 @@ def put(
 ) -> Published:
     """Commit a release's deliveries and its assignment at once; the caller holds the lock.
 
+    Where that assignment stands, files that went missing since are put back.
+
     Raises:
         DeliveryError: V10, V11, V13, or V2 to V4.
     """
@@ -191,7 +193,11 @@ def put(
     before = state.assignment(track, ensemble)
     after = following(before, ensemble, track, release, {**standing, **pins}, share, reason)
     changed = after is not before
-    written = commit_assignment(repo, state, after, deliveries) if changed else Written(0, 0)
+    if changed:
+        written = commit_assignment(repo, state, after, deliveries)
+    else:
+        parts = {digest: file for new in deliveries.values() for digest, file in new.parts.items()}
+        written = store(repo, parts, manifests(ensemble, release, deliveries))
     return Published(
         ensemble=ensemble,
         release=release,

@@ -1,5 +1,6 @@
 """Releases in a channel: what a device bundle brings, and where its manifest is named."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +73,19 @@ def pins(state: State, ensemble: str, release: str) -> dict[str, Pin]:
         release: Digest of the bundle.
 
     Raises:
-        DeliveryError: V8, no target of the channel holds that release.
+        DeliveryError: V8, no target of the channel holds that release; V6, a manifest is missing.
     """
     found = {
         target: pin
         for (name, target, start), pin in published(state).items()
         if name == ensemble and release.startswith(start)
     }
-    if not found:
+    # Paths hold the first digits alone; a slip in the rest would be refused by every device.
+    told = [
+        state.content(manifest_path(ensemble, target, release), pin.sha256)
+        for target, pin in found.items()
+    ]
+    if not found or any(json.loads(content)["release"] != release for content in told):
         raise DeliveryError(
             "V8",
             found=f"no release {release[:16]} of {ensemble}",

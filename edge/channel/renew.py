@@ -28,8 +28,8 @@ class Due:
     """A role whose end is near.
 
     Attributes:
-        role: Its name.
-        expires: When it ends, UTC.
+        role: Its name; a kind stands for its bins.
+        expires: When it ends, UTC; for a kind, the first of it and its bins.
         days: Until then, whole; below 0 where it is past.
         why: Why it was not renewed here.
     """
@@ -45,8 +45,8 @@ class Renewed:
     """What the watch did.
 
     Attributes:
-        renewed: Roles that were signed anew.
-        waiting: Roles that need people.
+        renewed: Roles that were signed anew; a kind stands for its bins.
+        waiting: Roles that need people, likewise.
     """
 
     renewed: Sequence[str]
@@ -69,7 +69,8 @@ class Renewed:
                 "V9",
                 found=f"what cannot be renewed here expires: {listed}",
                 where="; ".join(sorted({due.why for due in self.waiting})),
-                mend="bring the keys, or stage and sign it with `firnline channel sign`",
+                mend="bring the keys; root and targets can be signed elsewhere after "
+                "`firnline channel stage`, and a lost key is replaced by `rotate-keys`",
             )
 
 
@@ -89,14 +90,31 @@ def renew(repo: Repository, within: timedelta | None = None) -> Renewed:
         due = [
             role for role, expires in expiries(state) if expires - now < _window(repo, role, within)
         ]
-        lacking = {role: why for role in due if (why := _lacking(repo, state, role))}
-        mine = [role for role in due if role not in lacking]
-        _sign(repo, state, mine)
-        ends = dict(expiries(state))
-        waits = [
-            Due(role, ends[role], (ends[role] - now).days, why) for role, why in lacking.items()
-        ]
-        return Renewed(mine, waits)
+        # Bins are signed with the keys of their kind, so each set of keys is tried once.
+        tried = {role: _lacking(repo, state, role) for role in dict.fromkeys(map(family, due))}
+        _sign(repo, state, [role for role in due if not tried[family(role)]])
+        ends = ends_of(state)
+        return Renewed(
+            renewed=[role for role, why in tried.items() if not why],
+            waiting=[
+                Due(role, ends[role], (ends[role] - now).days, why)
+                for role, why in tried.items()
+                if why
+            ],
+        )
+
+
+def family(role: str) -> str:
+    """The role that a role is told with: a bin's kind, else itself."""
+    return role.partition("-")[0]
+
+
+def ends_of(state: State) -> dict[str, datetime]:
+    """Role -> when what it signed expires; for a kind, the first of it and its bins."""
+    found: dict[str, datetime] = {}
+    for name, expires in expiries(state):
+        found[family(name)] = min(expires, found.get(family(name), expires))
+    return found
 
 
 def expiries(state: State) -> Iterator[tuple[str, datetime]]:

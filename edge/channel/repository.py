@@ -74,10 +74,12 @@ class Repository:
         """Hold the channel alone; gives what is committed.
 
         Raises:
-            DeliveryError: V1, V5 another publisher holds it, V6.
+            DeliveryError: V1, V5 another publisher holds it, V6, V12.
         """
         configs.load(self.folder)
         with exclusive(self.folder / "lock", self.wait):
+            # Whoever held the lock before may have changed keys.
+            self.config = configs.load(self.folder)
             yield self.state()
 
     def signer(self, key: Key) -> Signer:

@@ -179,9 +179,12 @@ def _write_roots(repo: Repository, roots: Sequence[bytes]) -> Metadata[Root]:
     found = []
     for content in roots:
         try:
-            found.append(Metadata[Root].from_bytes(content))
+            root = Metadata[Root].from_bytes(content)
         except Exception as error:
             raise _untrusted(repo.folder, f"no readable root: {error}") from error
+        if root.signed.type != "root":
+            raise _untrusted(repo.folder, f"metadata of {root.signed.type}, and no root")
+        found.append(root)
     for before, root in itertools.pairwise([found[0], *found] if found else []):
         consecutive = root is before or root.signed.version == before.signed.version + 1
         signers = (before.signed, root.signed)

@@ -63,12 +63,12 @@ def rotate(
     with repo.locked() as state:
         if waiting(repo):
             state = _resumed(repo, state)
-        new = _keys(repo, uris)
         now = _authority(state, role)
-        most = min(now.threshold, len(new))
-        wanted = Authority(list(new.values()), most if threshold is None else threshold)
-        if not 1 <= wanted.threshold <= len(wanted.keys):
-            raise _infeasible(role, wanted)
+        needed = now.threshold if threshold is None else threshold
+        if not 1 <= needed <= len(set(uris)):
+            raise _infeasible(role, needed, len(set(uris)))
+        new = _keys(repo, uris)
+        wanted = Authority(list(new.values()), needed)
         added = [keyid for keyid in wanted.ids if keyid not in now.ids]
         dropped = [keyid for keyid in now.ids if keyid not in wanted.ids]
         if not added and not dropped and wanted.threshold == now.threshold:
@@ -166,10 +166,10 @@ def _keys(repo: Repository, uris: Sequence[str]) -> dict[str, Key]:
     return {uri: keys.ensure(uri, repo.secrets, disk=repo.disk) for uri in uris}
 
 
-def _infeasible(role: str, wanted: Authority) -> DeliveryError:
+def _infeasible(role: str, needed: int, keys: int) -> DeliveryError:
     return DeliveryError(
         "V4",
-        found=f"a threshold of {wanted.threshold} with {len(wanted.keys)} keys",
+        found=f"a threshold of {needed} with {keys} keys",
         where=f"the role {role}",
-        mend="give at least as many keys as must sign",
+        mend="name at least as many keys as must sign, or give another `--threshold`",
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
 from edge.channel.metadata import verifies
@@ -16,6 +16,8 @@ from firnline.contracts.places import KINDS, METADATA, TARGETS, TRACKS, assignme
 from firnline.digest import bytes_digest
 from firnline.errors import DeliveryError
 from firnline.rollout.assignment import Assignment, parse
+
+_REBUILD = "rebuild it from a mirror with `firnline channel restore`"
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class State:
         found: Metadata[Targets] = metadata_file(path)
         if found.signed.version != meta.version or not verifies(delegator, name, found):
             raise _broken(path, "its version or its signatures are wrong")
+        _pinned(meta, path)
         return found
 
 
@@ -157,12 +160,12 @@ def read(public: Path) -> State:
     root = newest_root(folder)
     timestamp: Metadata[Timestamp] = metadata_file(folder / "timestamp.json")
     _hold(root.signed, "timestamp", timestamp, folder / "timestamp.json")
-    version = timestamp.signed.snapshot_meta.version
-    snapshot: Metadata[Snapshot] = _top(folder, root.signed, "snapshot", version)
+    above = timestamp.signed.snapshot_meta
+    snapshot: Metadata[Snapshot] = _top(folder, root.signed, "snapshot", above)
     meta = snapshot.signed.meta.get("targets.json")
     if meta is None:
         raise _broken(folder, "the snapshot does not name targets")
-    targets: Metadata[Targets] = _top(folder, root.signed, "targets", meta.version)
+    targets: Metadata[Targets] = _top(folder, root.signed, "targets", meta)
     return State(public, root, timestamp, snapshot, targets)
 
 
@@ -196,8 +199,12 @@ def _root(folder: Path, number: int, due: int, before: Metadata[Root] | None) ->
     return found
 
 
-def metadata_file(path: Path) -> Metadata[Any]:
+def metadata_file(path: Path, mend: str = _REBUILD) -> Metadata[Any]:
     """Metadata from a file, not verified yet.
+
+    Args:
+        path: The file.
+        mend: What is to be done where it cannot be read.
 
     Raises:
         DeliveryError: V6, they cannot be read.
@@ -205,16 +212,25 @@ def metadata_file(path: Path) -> Metadata[Any]:
     try:
         return Metadata.from_bytes(path.read_bytes())
     except (OSError, DeserializationError, RepositoryError, json.JSONDecodeError) as error:
-        raise _broken(path, f"no readable metadata: {error}") from error
+        raise _broken(path, f"no readable metadata: {error}", mend) from error
 
 
-def _top(folder: Path, root: Root, role: str, version: int) -> Metadata[Any]:
-    path = folder / f"{version}.{role}.json"
+def _top(folder: Path, root: Root, role: str, meta: MetaFile) -> Metadata[Any]:
+    path = folder / f"{meta.version}.{role}.json"
     found = metadata_file(path)
-    if found.signed.version != version:
+    if found.signed.version != meta.version:
         raise _broken(path, f"version {found.signed.version}")
     _hold(root, role, found, path)
+    _pinned(meta, path)
     return found
+
+
+def _pinned(meta: MetaFile, path: Path) -> None:
+    """A file is the very one that the role above it names, where that names a digest."""
+    try:
+        meta.verify_length_and_hashes(path.read_bytes())
+    except LengthOrHashMismatchError as error:
+        raise _broken(path, f"not what the role above it names: {error}") from error
 
 
 def _hold(root: Root, role: str, found: Metadata[Any], path: Path) -> None:
@@ -222,10 +238,7 @@ def _hold(root: Root, role: str, found: Metadata[Any], path: Path) -> None:
         raise _broken(path, f"not signed by enough keys of {role}")
 
 
-def _broken(where: Path, found: str) -> DeliveryError:
+def _broken(where: Path, found: str, mend: str = _REBUILD) -> DeliveryError:
     return DeliveryError(
-        "V6",
-        found=f"the channel does not verify: {found}",
-        where=str(where),
-        mend="rebuild it from a mirror with `firnline channel restore`",
+        "V6", found=f"the channel does not verify: {found}", where=str(where), mend=mend
     )

@@ -10,7 +10,7 @@ from edge.channel.ceremony import waiting
 from edge.channel.config import ONLINE, PEOPLE
 from edge.channel.metadata import TOP, authority_of
 from edge.channel.release import published
-from edge.channel.renew import expiries
+from edge.channel.renew import ends_of
 from edge.channel.repository import Repository
 from edge.channel.state import State
 from edge.channel.sweep import orphans
@@ -151,12 +151,8 @@ def status(repo: Repository, *, open_keys: bool = False) -> Status:
 
 def _roles(repo: Repository, state: State, open_keys: bool) -> list[RoleStatus]:
     now = repo.now()
-    ends: dict[str, datetime] = {}
-    for name, expires in expiries(state):
-        role = name.partition("-")[0]
-        ends[role] = min(expires, ends.get(role, expires))
     found = []
-    for role, expires in ends.items():
+    for role, expires in ends_of(state).items():
         above = state.root.signed if role in TOP else state.targets.signed
         authority = authority_of(above, role)
         found.append(

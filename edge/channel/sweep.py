@@ -8,6 +8,7 @@ from typing import Any
 from tuf.api.metadata import Targets
 
 from edge.channel.commit import Change, commit, numbered
+from edge.channel.counters import highest
 from edge.channel.metadata import edited
 from edge.channel.mirror import named_parts
 from edge.channel.repository import Repository
@@ -112,12 +113,17 @@ def _kept(state: State, track: str, ensemble: str, keep: int) -> Iterator[tuple[
 
 
 def _without(state: State, assigned: set[tuple[str, str]]) -> dict[str, Targets]:
-    """Bins that change when they name assigned releases alone."""
+    """Bins that change when they name assigned releases alone, and what counters go on from."""
     changed: dict[str, Targets] = {}
+    counted = highest(state)
     for kind in KINDS:
         for role in state.bins(kind):
             targets = state.role(role).signed.targets
-            kept = {path: file for path, file in targets.items() if _release(path) in assigned}
+            kept = {
+                path: file
+                for path, file in targets.items()
+                if _release(path) in assigned or path in counted
+            }
             if len(kept) < len(targets):
                 changed[role] = edited(state.role(role))
                 changed[role].targets = kept

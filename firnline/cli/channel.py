@@ -56,6 +56,7 @@ def publish(
         DeliveryError: D1 to D9, the bundle is not whole; a V-code, the channel refuses it.
     """
     from edge.channel.publish import publish as to_channel
+    from edge.device_bundle import targets_of
 
     path, expected = _bundle(ensemble, bundle)
     chosen = _accepted(path) if proved else targets
@@ -83,6 +84,7 @@ def publish(
             "version": made.version,
             "targets": ", ".join(made.targets),
             "unproved": ", ".join(made.unproved) or None,
+            "left_out": ", ".join(sorted(targets_of(path).keys() - made.targets)) or None,
         },
         inputs={
             "bundle": made.release,

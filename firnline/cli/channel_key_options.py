@@ -8,6 +8,7 @@ import typer
 from firnline.cli.channel_options import (
     ByOption,
     ChannelOption,
+    DaysOption,
     JsonOption,
     PassphraseOption,
     WaitOption,
@@ -44,9 +45,10 @@ def rotate_keys(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a role other keys, with no moment at which devices refuse the channel.
+    """Give a role other keys.
 
-    Where the keys at hand are not enough, what is to be signed is staged for `sign` and `apply`.
+    There is no moment at which devices refuse the channel. Where the keys at hand are not
+    enough, what is to be signed is staged for `sign` and `apply`.
     """
     from firnline.cli import channel_keys
     from firnline.cli.channel_open import Where, person
@@ -78,9 +80,10 @@ def expire(
     wait: WaitOption = 0.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Watch expiry: renew what the keys here can sign, and tell what needs people.
+    """Renew what expires soon, and tell what needs people.
 
-    Status 1 when something needs people. A channel that expires is refused by every device.
+    What the keys here can sign is signed anew. Status 1 when something needs people. A channel
+    that expires is refused by every device.
     """
     from firnline.cli.channel_open import Where
     from firnline.cli.channel_status import renew
@@ -120,9 +123,10 @@ def sign(
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add your signature to what is staged; needs the file and your key, no channel.
+    """Add your signature to what is staged.
 
-    Compare the sha256 that is printed with the others who sign.
+    Needs the file and your key, no channel. Compare the sha256 that is printed with the others
+    who sign.
     """
     from firnline.cli import channel_keys
 
@@ -136,7 +140,7 @@ def apply(
     wait: WaitOption = 0.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring what is staged into force, once enough people have signed."""
+    """Bring what is staged into force, once enough have signed."""
     from firnline.cli import channel_keys
     from firnline.cli.channel_open import Where
 
@@ -147,7 +151,9 @@ def apply(
 def restore(
     root: Annotated[
         list[Path],
-        typer.Option(help="The root that devices were given; without --mirror all, in a row."),
+        typer.Option(
+            metavar="FILE", help="The root that devices were given; without --mirror all, in a row."
+        ),
     ],
     mirror: Annotated[
         Path | None, typer.Option(help="Any copy of the public folder; it needs no trust.")
@@ -162,16 +168,20 @@ def restore(
     above: Annotated[
         int | None, typer.Option(min=0, help="Highest version that a device may have seen.")
     ] = None,
+    days: DaysOption = None,
     channel: ChannelOption = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a lost channel anew, from a mirror or from its keys alone; devices go on with it."""
-    from firnline.cli import channel_keys
-    from firnline.cli.channel_open import Where
+    """Build a lost channel anew, for devices to go on with.
 
-    where = Where(channel, passphrase_file)
-    channel_keys.restore(where, mirror, root, key or [], keys, above, as_json=as_json)
+    From a mirror with all that it holds, or from its keys alone with nothing published.
+    """
+    from firnline.cli import channel_keys
+    from firnline.cli.channel_open import Where, whole_days
+
+    where, periods = Where(channel, passphrase_file), whole_days(days)
+    channel_keys.restore(where, mirror, root, key or [], keys, above, periods, as_json=as_json)
 
 
 @channel.command()
@@ -185,7 +195,10 @@ def sweep(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove old releases that nothing names any more, and what a killed publisher left."""
+    """Remove old releases, and what a killed publisher left.
+
+    A release goes once none of the newest assignments of any track names it.
+    """
     from firnline.cli import channel_keys
     from firnline.cli.channel_open import Where
 

@@ -31,13 +31,16 @@ def key(uri: str, passphrase: Path | None, *, as_json: bool) -> None:
     """
     from edge.channel import keys
 
-    there = keys.there(uri)
-    if there:
-        public = keys.open_key(uri, channel_open.asking(passphrase)).public_key
-    else:
-        public = keys.new_key(uri, channel_open.asking(passphrase, new=True))
-    document = {"made": not there, "uri": uri, "keyid": public.keyid, **public.to_dict()}
-    told = "is there" if there else "made"
+    # A token tells whether it holds a key only once it is open.
+    ask = channel_open.asking(passphrase, new=uri.startswith("file:") and not keys.there(uri))
+    try:
+        public, made = keys.open_key(uri, ask).public_key, False
+    except DeliveryError as error:
+        if error.code != "V2" or keys.there(uri):
+            raise
+        public, made = keys.new_key(uri, ask), True
+    document = {"made": made, "uri": uri, "keyid": public.keyid, **public.to_dict()}
+    told = "made" if made else "is there"
     show(document, f"{told}  {escape(uri)}  {public.keytype}  {public.keyid}", as_json=as_json)
 
 
@@ -77,7 +80,7 @@ def rotate(
     channel_open.confirm(f"Let {role} be signed by {listed} alone?", yes=yes)
     fresh = channel_open.asking(where.passphrase, new=True)
     for uri in (uri for uri in chosen if not keys.there(uri)):
-        keys.new_key(uri, fresh)
+        keys.ensure(uri, fresh)
     done = change(repo, role, chosen, threshold=threshold)
     if done.added or done.dropped:
         channel_open.record(
@@ -184,6 +187,7 @@ def restore(
     uris: Sequence[str],
     keys: Path | None,
     above: int | None,
+    days: Mapping[str, int],
     *,
     as_json: bool,
 ) -> None:
@@ -196,6 +200,7 @@ def restore(
         uris: Keys; as ROLE=URI without a mirror.
         keys: Folder of key files to use as well; the project's own when no key is named.
         above: Highest version that a device may have seen.
+        days: Role -> days until what it signs expires.
         as_json: Print one document instead of text.
 
     Raises:
@@ -211,11 +216,13 @@ def restore(
         if len(given) != 1:
             raise typer.BadParameter("give one --root with --mirror: the one that is trusted")
         every = [uri for found in held.values() for uri in found]
-        done = rebuild.from_mirror(place, mirror, given[0], every, secrets=ask, above=above or 0)
+        done = rebuild.from_mirror(
+            place, mirror, given[0], every, secrets=ask, days=days, above=above or 0
+        )
     else:
         if not given or above is None:
             raise typer.BadParameter("without --mirror give every --root in a row, and --above")
-        done = rebuild.from_keys(place, given, held, secrets=ask, above=above)
+        done = rebuild.from_keys(place, given, held, secrets=ask, days=days, above=above)
     _show_restored(done, as_json=as_json)
 
 

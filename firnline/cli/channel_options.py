@@ -36,8 +36,17 @@ PassphraseOption = Annotated[
         "Default: FIRNLINE_CHANNEL_PASSPHRASE, else you are asked."
     ),
 ]
+DaysOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE=DAYS",
+        help="Days until what a role signs expires. May be given more than once.",
+    ),
+]
 WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for another publisher.")]
-ShareOption = Annotated[str, typer.Option(help="Share of the track's devices: 0.1 or 10%.")]
+ShareOption = Annotated[
+    str, typer.Option(metavar="SHARE", help="Share of the track's devices: 0.1 or 10%.")
+]
 ReasonOption = Annotated[str, typer.Option(help="Why, in one sentence; devices see it.")]
 ByOption = Annotated[
     str | None, typer.Option(help="Who gives their word. Default: the account's name.")
@@ -74,10 +83,7 @@ def init(
     bins: Annotated[
         int, typer.Option(help="Bits of the hash that choose a bin: 5 make 32 bins a kind.")
     ] = 5,
-    days: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=DAYS", help="Days until what a role signs expires."),
-    ] = None,
+    days: DaysOption = None,
     channel: ChannelOption = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
@@ -112,11 +118,13 @@ def publish(
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="A bundle's folder instead.")] = None,
     track: Annotated[
-        str, typer.Option(help="canary, beta or stable.", autocompletion=_tracks)
+        str,
+        typer.Option(metavar="TRACK", help="canary, beta or stable.", autocompletion=_tracks),
     ] = "beta",
     share: ShareOption = "1",
     target: Annotated[
-        list[str] | None, typer.Option(help="Only this target; may be given more than once.")
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="Only this target. May be given more than once."),
     ] = None,
     proved: Annotated[
         bool, typer.Option("--proved", help="Leave out targets that no proof accepts.")
@@ -165,15 +173,27 @@ def publish(
 @channel.command()
 def promote(
     ensemble: EnsembleArgument,
-    to: Annotated[str, typer.Option(help="The track that gets it.", autocompletion=_tracks)],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="TRACK",
+            help="The track that gets it: canary, beta or stable.",
+            autocompletion=_tracks,
+        ),
+    ],
     share: ShareOption = "1",
     release: Annotated[
-        str | None, typer.Option(help="Its digest, or the first six digits or more.")
+        str | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Its digest, or the first six digits or more. Default: the newest there.",
+        ),
     ] = None,
     source: Annotated[
         str | None,
         typer.Option(
             "--from",
+            metavar="TRACK",
             help="Track to take it from. Default: go on with an unfinished rollout, else the "
             "track before.",
             autocompletion=_tracks,
@@ -186,7 +206,7 @@ def promote(
     wait: WaitOption = 0.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a published release to a track, or to more of its devices."""
+    """Give a published release to a track, or to more of it."""
     from firnline.cli import channel as commands
     from firnline.cli.channel_open import Where, person
     from firnline.cli.channel_open import share as parse
@@ -207,10 +227,18 @@ def promote(
 @channel.command()
 def rollback(
     ensemble: EnsembleArgument,
-    track: Annotated[str, typer.Option(help="The track to take back.", autocompletion=_tracks)],
+    track: Annotated[
+        str,
+        typer.Option(metavar="TRACK", help="The track to take back.", autocompletion=_tracks),
+    ],
     reason: Annotated[str, typer.Option(help="Why, in one sentence; devices see it.")],
     release: Annotated[
-        str | None, typer.Option(help="What to go back to. Default: what stood before.")
+        str | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="What to go back to: its digest, or the first six digits or more. "
+            "Default: what stood before.",
+        ),
     ] = None,
     by: ByOption = None,
     channel: ChannelOption = None,
@@ -266,9 +294,10 @@ def serve(
         bool, typer.Option("--exposed", help="Allow an address that other machines reach; no TLS.")
     ] = False,
 ) -> None:
-    """Serve the channel to devices on this machine, until SIGTERM or Ctrl-C.
+    """Serve the channel to devices on this machine.
 
-    Any web server or bucket does the same with the channel's public folder.
+    Until SIGTERM or Ctrl-C. Any web server or bucket does the same with the channel's public
+    folder.
     """
     from firnline.cli import channel_make as commands
     from firnline.cli.channel_open import folder

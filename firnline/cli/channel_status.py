@@ -1,9 +1,8 @@
 """`firnline channel status` and `expire`: who signs, until when, and what devices get."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from rich.markup import escape
@@ -149,21 +148,8 @@ def _releases(found: "Status") -> Table:
 
 def _show_renewed(done: "Renewed") -> None:
     console = screen()
-    listed = ", ".join(_with_bins(done.renewed)) or "nothing"
+    listed = ", ".join(done.renewed) or "nothing"
     console.print(f"renewed: {listed}", soft_wrap=True)
-    # Bins are signed with their kind's key, so what a kind lacks is told once.
-    needs: dict[tuple[str, str], int] = {}
     for due in done.waiting:
-        kind = (due.role.partition("-")[0], due.why)
-        needs[kind] = min(due.days, needs.get(kind, due.days))
-    for (role, why), days in needs.items():
-        text = f"{role} needs people, within {days} days: {escape(why)}"
+        text = f"{due.role} needs people, within {due.days} days: {escape(due.why)}"
         console.print(f"[red]{text}[/red]", soft_wrap=True)
-
-
-def _with_bins(renewed: Sequence[str]) -> Iterator[str]:
-    """Roles, each kind with how many of its hash bins."""
-    grouped = groupby(sorted(renewed), key=lambda role: role.partition("-")[0])
-    for role, names in grouped:
-        bins = sum(name != role for name in names)
-        yield f"{role} with {bins} bins" if bins else role

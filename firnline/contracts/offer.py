@@ -10,6 +10,7 @@ from firnline.digest import canonical_json
 from firnline.errors import EvidenceError
 
 FORMAT = "firnline-offer/1"
+ACCEPT = "accept"
 Verdict = Literal["waiting", "published", "refused"]
 _VERDICTS = ("waiting", "published", "refused")
 
@@ -45,9 +46,18 @@ class Offer:
 
     @property
     def command(self) -> str:
-        """How to approve it at a terminal."""
-        unproved = any(verdict != "accept" for verdict in self.targets.values())
-        return f"firnline channel publish {self.ensemble}{' --proved' if unproved else ''}"
+        """How to approve it at a terminal; what no proof accepts is left out."""
+        return f"firnline channel publish {self.ensemble}{' --proved' if self.unproved else ''}"
+
+    @property
+    def proved(self) -> tuple[str, ...]:
+        """Targets that a proof accepts."""
+        return tuple(name for name, verdict in self.targets.items() if verdict == ACCEPT)
+
+    @property
+    def unproved(self) -> tuple[str, ...]:
+        """Targets that no proof accepts; whoever approves says what becomes of them."""
+        return tuple(name for name, verdict in self.targets.items() if verdict != ACCEPT)
 
     def settled(self, verdict: Verdict, by: str, reason: str) -> "Offer":
         """The offer once somebody has given their word."""

@@ -6,6 +6,7 @@
 | SH1 | accept | "it loses no less often than it wins, and reaches the harm limit" is refuted |
 | SH2 | reject | "it loses at most as often as it wins" is refuted |
 | SH3 | undecided | neither is; not promoted |
+| SH4 | undecided | the live bundle is of another format and cannot be run; not promoted |
 
 The accepting evidence is the mean of two e-processes on the same pairs, one against each half
 of that hypothesis; a mean of e-processes is one too, so alpha is spent once. The verdict is the

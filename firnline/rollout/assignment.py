@@ -197,7 +197,7 @@ def parse(content: bytes, where: str) -> Assignment:
             waves=waves,
             pins=pins,
             reason=_text(found["reason"]),
-            previous=found["previous"] and sha256(found["previous"]),
+            previous="" if found["previous"] == "" else sha256(found["previous"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DeliveryError(
@@ -227,4 +227,5 @@ def _whole(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 1000:
         raise TypeError("text of at most 1,000 characters is needed")
+    value.encode()  # JSON can hold half a character, which is no text and cannot be hashed.
     return value

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer.main
 
+from edge.agent.cli import _parser as agent_parser
 from firnline.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +20,8 @@ TREES = ("firnline", "flows", "models", "edge", "feature_repo")
 def pages() -> list[Path]:
     """Every page of the project."""
     inside = [path for tree in ("docs", "models") for path in (ROOT / tree).rglob("*.md")]
-    return sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *inside])
+    own = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "edge/agent/README.md"]
+    return sorted([*own, *inside])
 
 
 def sources() -> list[Path]:
@@ -80,7 +82,9 @@ def commands(text: str) -> list[list[str]]:
 
 def mentioned(text: str) -> list[list[str]]:
     """Every `firnline ...` and `make ...` of running text."""
-    spans = [span for span in codes(prose(text)) if re.match(r"(firnline|make) [a-z-]", span)]
+    spans = [
+        span for span in codes(prose(text)) if re.match(r"(firnline(-agent)?|make) [a-z-]", span)
+    ]
     return [shlex.split(span) for span in spans]
 
 
@@ -105,6 +109,16 @@ def every_command() -> dict[str, Any]:
             {f"{name} {each}": made for each, made in inner.items()} if inner else {name: command}
         )
     return found
+
+
+def agent_commands() -> dict[str, set[str]]:
+    """A command of `firnline-agent` -> its options and arguments."""
+    actions = agent_parser()._actions
+    parsers = next(action.choices for action in actions if isinstance(action.choices, dict))
+    return {
+        command: {name for a in parser._actions for name in (a.option_strings or [a.dest])}
+        for command, parser in parsers.items()
+    }
 
 
 def command_of(words: list[str]) -> tuple[Any, list[str]]:

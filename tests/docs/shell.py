@@ -116,7 +116,8 @@ class Shell:
 def shell(folder: Path, **options: object) -> Iterator[Shell]:
     """A shell in a project, with its passphrase at hand; the process is as before afterwards."""
     before, place = dict(os.environ), Path.cwd()
-    os.environ.update(PASSPHRASE, COLUMNS="200")
+    own = {"FIRNLINE_PROJECT": str(folder), "FIRNLINE_HOME": ".firnline"}
+    os.environ.update(own, **PASSPHRASE, COLUMNS="200")
     os.chdir(folder)
     wiring.settings.cache_clear()
     made = Shell(folder, **options)  # type: ignore[arg-type]

@@ -4,14 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from edge.mcu.generate import generate
-from edge.mcu.project import package
 from edge.pack import Contents, pack
 from firnline.adapters.lock_file import read_lock, shipped_lock_path
 from firnline.digest import tree_digest
 from tests.docs.shell import Shell
 from tests.edge import small_bundles
-from tests.edge.mcu.samples import bridges
 
 ENSEMBLE, MCU = "refrigeration", "mcu-cortex-m4"
 BUNDLES = Path(".firnline/artifacts/refrigeration/export")
@@ -59,20 +56,10 @@ def device(shell: Shell, url: str, root: bytes) -> Path:
 
 def release_on(shell: Shell, config: Path) -> str:
     """The release that a device runs, once it has polled."""
-    shell.agent("pull", "--config", str(config))
-    told = json.loads(shell.agent("status", "--json", "--config", str(config)))
-    return str(told["release"])
+    return str(json.loads(shell.agent("pull", "--json", "--config", str(config)))["release"])
 
 
 def _contents(slope: float) -> Contents:
     whole = small_bundles.contents(slope=slope)
-    folder = f"targets/{MCU}"
-    files = {name: body for name, body in whole.files.items() if not name.startswith(folder)}
-    program = replace(bridges(), name=ENSEMBLE)
-    made = generate(program, "dsp")
-    proof = {"target": MCU, "verdict": "accept", "bound_to": {"identity": made.identity.sha256}}
-    project = package(program, made, "1.0.0")
-    files |= {f"{folder}/{name}": text.encode() for name, text in project.items()}
-    files[f"{folder}/proof.json"] = json.dumps(proof).encode()
     facts = replace(whole.facts, ensemble=ENSEMBLE)
-    return replace(whole, name=ENSEMBLE, facts=facts, files=files)
+    return small_bundles.with_firmware(replace(whole, name=ENSEMBLE, facts=facts))

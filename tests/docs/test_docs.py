@@ -19,6 +19,8 @@ from tests.docs.pages import (
     DOCS,
     ROOT,
     ROOT_COMMAND,
+    agent_commands,
+    agent_parser,
     anchors,
     codes,
     command_of,
@@ -35,6 +37,7 @@ BEFORE = ("ingest", "features", "train", "register", "quantize")
 AFTER = ("export", "shadow", "drift", "window")
 CHEAP = ("check", "doctor", "lock", "simulate", "--help", "--version")
 OTHER_TOOLS = {"cd", "echo", "export", "feast", "python"}
+SYSTEM_TOOLS = {"cp", "ls", "mkdir", "mv", "python3", "sed", "sha256sum", "systemd-run"}
 OWN_TEST = DOCS / "your-own-ensemble.md"  # a test does all that it says
 WALK = (DOCS / "walk.md").read_text(encoding="utf-8")
 COMMANDS = [(page, words) for page in pages() for words in commands(page.read_text("utf-8"))]
@@ -76,22 +79,28 @@ def test_every_page_is_in_the_index() -> None:
 def test_commands_are_commands(page: Path, words: list[str]) -> None:
     tool, *rest = words
     if tool == "firnline" and rest[0] in ROOT_COMMAND.commands:
-        command, arguments = command_of(rest)
+        command, arguments = command_of([word for word in rest if word != "&"])
         command.make_context(" ".join(rest), arguments)
     elif tool == "firnline":
         assert rest[0] in _options(ROOT_COMMAND)
+    elif tool == "firnline-agent":
+        assert agent_parser().parse_args([word for word in rest if word != "&"])
     elif tool == "make":
         assert set(rest) <= set(_targets())
     elif words[:3] == ["prefect", "deployment", "run"]:
         assert words[3] in _deployments()
     elif tool == "dvc":
         assert rest[0] in {"checkout", "push", "status"}
-    elif tool.startswith("."):
+    elif tool.startswith(".") and tool != ".":
         assert tool in {".venv/bin/python", ".tools/bin/uv"}
         file = f"{rest[1].replace('.', '/')}.py" if rest[0] == "-m" else rest[0]
         assert tool != ".venv/bin/python" or (ROOT / file).is_file()
     else:
-        assert tool in OTHER_TOOLS
+        installed = (
+            tool in {".", "/opt/firnline-agent/bin/pip"}
+            and "/opt/firnline-agent/" in tool + rest[0]
+        )
+        assert installed or tool in OTHER_TOOLS | SYSTEM_TOOLS
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
@@ -99,6 +108,10 @@ def test_commands_in_running_text_are_there(page: Path) -> None:
     for tool, name, *rest in mentioned(page.read_text(encoding="utf-8")):
         if tool == "make":
             assert name in _targets()
+            continue
+        if tool == "firnline-agent":
+            assert name in agent_commands()
+            assert {word for word in rest if word.startswith("-")} <= agent_commands()[name]
             continue
         command, left = command_of([name, *rest])
         used = {word.partition("=")[0] for word in left if word.startswith("-")}

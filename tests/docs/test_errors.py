@@ -27,6 +27,9 @@ NOT_CODES = {
     "M85",
     "AMD64",
     "INT8",
+    "U55",
+    "U65",
+    "U85",
     "PADV2",
     "RELU6",
 }

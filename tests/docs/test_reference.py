@@ -3,8 +3,11 @@
 import ast
 import inspect
 import json
+import re
 import typing
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +15,26 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from edge.agent.config import Config
+from edge.agent.scores import Summary
+from edge.agent.status import Status
+from edge.channel.config import DAYS
+from edge.channel.config import Config as ChannelConfig
 from firnline.contracts import ensemble
+from firnline.contracts.offer import Offer
 from firnline.errors import ContractError
+from firnline.rollout.assignment import Pin, assign, render
 from firnline.settings import Settings
 from firnline.telemetry import SWITCHES
-from tests.docs.pages import DOCS, ROOT, codes, every_command, section, tables
+from tests.docs.pages import (
+    DOCS,
+    ROOT,
+    agent_commands,
+    codes,
+    every_command,
+    section,
+    tables,
+)
 
 REFERENCE = DOCS / "reference"
 MODELS: tuple[type[BaseModel], ...] = (
@@ -146,7 +164,13 @@ def written(table: list[list[str]]) -> set[str]:
 def test_every_key_of_the_run_document() -> None:
     found = set(paths(recorded("refrigeration"))) | set(paths(recorded("skab")))
 
-    assert written(tables(page("run-json.md"))[0]) == found
+    assert written(tables(page("run-json.md"))[0]) == found | {"offer"}
+
+
+def test_every_key_of_an_offer() -> None:
+    found = {f"offer.{name}" for name in (*(field.name for field in fields(Offer)), "command")}
+
+    assert written(tables(section(page("run-json.md"), "An offer"))[0]) == found
 
 
 def test_every_key_of_a_protocol() -> None:
@@ -190,3 +214,86 @@ def test_the_recorded_document_is_of_this_code() -> None:
 
 def test_help_says_what_every_command_does() -> None:
     assert all(inspect.getdoc(command.callback) for command in COMMANDS.values())
+
+
+def agent_tables() -> dict[str, Any]:
+    """Heading of a table of agent.toml -> the dataclass that it is read into."""
+    inner = {field.name: field.default_factory for field in fields(Config)}
+    names = ("limits", "health", "scores", "scoring")
+    return {"agent.toml": Config} | {f"[{name}]": inner[name] for name in names}
+
+
+def test_every_key_of_the_agents_configuration() -> None:
+    found = [table for table in tables(page("agent.md")) if table[0][0] == "key"]
+    headings = re.findall(r"^#+ (\[\w+\]|agent\.toml)$", page("agent.md"), re.M)
+    kinds = agent_tables()
+    assert headings == list(kinds)
+    for heading, table in zip(headings, found, strict=True):
+        keys = [field for field in fields(kinds[heading]) if f"[{field.name}]" not in kinds]
+        assert [codes(row[0])[0] for row in table[1:]] == [field.name for field in keys]
+        for row, field in zip(table[1:], keys, strict=True):
+            value = field.default
+            if field.default is field.default_factory is MISSING:
+                assert row[2] == "must be given"
+            elif isinstance(value, int | float | Path):
+                assert row[2] == (f"`{value:g}`" if isinstance(value, float) else f"`{value}`") or (
+                    isinstance(value, float) and row[2] == f"`{value:.0f}`"
+                ), field.name
+            else:
+                assert not value and not row[2].startswith("`"), field.name
+
+
+def test_every_command_and_option_of_the_agent() -> None:
+    table = next(t for t in tables(page("agent.md")) if t[0][:2] == ["command", "option"])
+    said: dict[str, set[str]] = {}
+    name = ""
+    for row in table[1:]:
+        name = "".join(codes(row[0])) or name
+        said.setdefault(name, set()).update(codes(row[1]))
+    common = {"--config", "--json", "-h", "--help"}
+    for command, options in agent_commands().items():
+        assert said.pop(command) == options - common, command
+    assert said == {}
+
+
+def test_every_key_of_the_agents_status() -> None:
+    table = tables(section(page("agent.md"), "status --json"))[0]
+    assert written(table) == {*(field.name for field in fields(Status)), "good"}
+    scores = next(row[1] for row in table if row[0] == "`scores`")
+    assert codes(scores) == [field.name for field in fields(Summary)]
+
+
+def test_every_field_of_an_assignment_and_of_the_channels_config() -> None:
+    pin, release = Pin("a" * 64, 1), "b" * 64
+    made = json.loads(render(assign(None, "small", "beta", release, {"cpu": pin})))
+    said = [written(table) for table in tables(page("channel.md")) if table[0][0] == "field"]
+    assert said[0] >= set(made)
+    assert said[1] >= {"format", *(field.name for field in fields(ChannelConfig))}
+    days = next(table for table in tables(page("channel.md")) if table[0] == ["role", "days"])
+    listed = {role: int(row[1]) for row in days[1:] for role in codes(row[0])}
+    assert listed == DAYS
+    roles = next(
+        table
+        for table in tables((DOCS / "channel.md").read_text(encoding="utf-8"))
+        if table[0][0] == "role" and "days" in table[0]
+    )
+    told = {name.strip(" `"): row[3] for row in roles[1:] for name in row[0].split(",")}
+    assert {name: int(days) for name, days in told.items()} == DAYS
+
+
+def test_every_field_of_the_score_log() -> None:
+    text = (DOCS / "agent.md").read_text(encoding="utf-8")
+    source = (ROOT / "edge/agent/scoring.py").read_text(encoding="utf-8")
+    record = next(
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.name == "_record"
+    )
+    keys = {
+        key.value
+        for node in ast.walk(record)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+    assert written(tables(section(text, "The score log"))[0]) == keys | {"n"}

@@ -1,5 +1,7 @@
 """A whole bundle of two small stages, quantised and split for real, with two targets."""
 
+import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,6 +9,8 @@ import numpy as np
 from edge.decide import with_decision
 from edge.golden import golden
 from edge.licences import patterns
+from edge.mcu.generate import generate
+from edge.mcu.project import package
 from edge.pack import Contents, StageRecord
 from edge.quantize import quantize
 from edge.stage_graphs import chain
@@ -17,7 +21,9 @@ from firnline.contracts.stages import stage_digest
 from firnline.digest import bytes_digest
 from firnline.evidence.scores import DecisionRule
 from models.float_onnx import Graph, StageGraph, merge
+from tests.edge.mcu.samples import bridges
 
+MCU = "mcu-cortex-m4"
 COLUMNS = ("v__a", "v__b", "v__c", "v__d")
 RULE = DecisionRule("score.chance", ("normal", "leak"), 0.5)
 VIEW = {"v@v1": "d" * 64}
@@ -110,7 +116,7 @@ def contents(seed=0, slope=1.0, own="MIT"):
     exact, int8 = models(seed, slope)
     made = chain(int8, tuple(graphs), "score", rows())
     stages = _stages(graphs)
-    mcu = record("mcu-cortex-m4", toolchain="zig 0.17.1", runner="unicorn 2.1.4")
+    mcu = record(MCU, toolchain="zig 0.17.1", runner="unicorn 2.1.4")
     mcu["proof"] = {**mcu["proof"], "toolchain": {"zig": "0.17.1"}}
     return Contents(
         name="small",
@@ -142,13 +148,28 @@ def contents(seed=0, slope=1.0, own="MIT"):
     )
 
 
+def with_firmware(whole):
+    """The same, its microcontroller's target with real C and a proof that is bound to it."""
+    folder = f"targets/{MCU}"
+    program = replace(bridges(), name=whole.name)
+    made = generate(program, "dsp")
+    artifact = next(told for told in whole.targets if told["target"] == MCU)["artifact_sha256"]
+    bound = {"artifact": artifact, "identity": made.identity.sha256}
+    proof = {"target": MCU, "verdict": "accept", "bound_to": bound}
+    project = package(program, made, "1.0.0")
+    kept = {name: body for name, body in whole.files.items() if not name.startswith(folder)}
+    files = {f"{folder}/{name}": text.encode() for name, text in project.items()}
+    proofs = {f"{folder}/proof.json": json.dumps(proof).encode()}
+    return replace(whole, files={**kept, **files, **proofs})
+
+
 def _targets(int8):
     found = {}
     for target in ("cpu-x86_64", "cpu-arm64"):
         found[f"targets/{target}/model.onnx"] = int8
         found[f"targets/{target}/proof.json"] = target.encode()
         found[f"targets/{target}/vectors/score.npy"] = b"many"
-    mcu = "targets/mcu-cortex-m4"
+    mcu = f"targets/{MCU}"
     return {
         **found,
         f"{mcu}/src/small.c": b"int main",

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from edge.chain import of_document, run
-from edge.device_bundle import make, targets_of
+from edge.device_bundle import _read, make, targets_of
 from edge.load import load
 from edge.pack import pack
 from edge.verify import verify
@@ -43,6 +43,14 @@ def test_a_processors_bundle_has_its_graphs_and_golden_windows(bundle, device) -
     }  # fmt: skip
     assert found["bytes"] == {name: (device / name).stat().st_size for name in found["files"]}
     assert (device / "proof.json").read_bytes() == b"cpu-x86_64"
+
+
+def test_what_changes_while_it_is_read_is_not_signed(bundle) -> None:
+    manifest = verify(bundle)
+    assert _read(bundle, "LICENSE", manifest) == b"the licence"
+    others = {**manifest, "files": {**manifest["files"], "LICENSE": "0" * 64}}
+    with pytest.raises(DeliveryError, match=r"D2.*LICENSE changed"):
+        _read(bundle, "LICENSE", others)
 
 
 def test_its_golden_windows_are_what_its_graphs_give(device) -> None:

@@ -25,6 +25,21 @@ def test_its_head_is_what_hubs_read() -> None:
     assert {one["type"]: one["value"] for one in result["metrics"]}["far"] == 1.25
 
 
+def test_it_tells_what_it_takes_and_on_how_many_windows_it_was_tried() -> None:
+    body = of()[1]
+    assert "For each window of 900 s, every 900 s, of one device it takes 4 features" in body
+    assert "| v | 4 | `a`, `b`, `c`, `d` |" in body
+    # 1.25 % of 96 windows.
+    assert "flags 1.25 % of those without: 1.2 false alarms a day and device." in body
+    counted = card(
+        contents(),
+        {"split.kind": "first-rows"},
+        {**METRICS, "test.rows": 4096.0, "test.faulty": 0.0},
+    ).decode()
+    assert "| windows | held-out windows | 4,096, 0 of them with a fault |" in counted
+    assert "Held-out windows come after those that it was trained on" in counted
+
+
 def test_it_tells_what_the_model_is_weak_at() -> None:
     given = contents()
     body = of()[1]
@@ -42,7 +57,7 @@ def test_tables_hold_whatever_a_setting_holds() -> None:
         if line.startswith("| note"):
             assert line == "| note | a\\|b |"
     tables = re.findall(r"(?:^\|.*\n?)+", body, re.MULTILINE)
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().splitlines()}
         assert len(columns) == 1

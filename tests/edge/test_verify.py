@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -150,3 +151,11 @@ def test_links_are_refused_before_anything_is_read(bundle, tmp_path) -> None:
 def test_a_bundle_that_is_not_there_is_told_as_such(tmp_path) -> None:
     with pytest.raises(DeliveryError, match=r"\[D1\].*No such file"):
         verify(tmp_path / "none")
+
+
+def test_a_manifest_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "bundle.json").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(DeliveryError, match=r"D1.*more than") as caught:
+        read_manifest(tmp_path)
+    assert caught.value.code == "D1"

@@ -102,11 +102,28 @@ def test_the_page_tells_what_an_approver_needs() -> None:
         "not run",
         "accept: a \\| b c",
         "firnline channel publish refrigeration --proved",
+        "No proof accepts **cpu-arm64**",
     ):
         assert told in page
     # A cell never breaks its table.
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert all(line.replace("\\|", "").count("|") == 3 for line in rows)
+
+
+def test_a_release_that_is_proved_for_all_is_asked_of_nothing_more() -> None:
+    proved = Offer("refrigeration", RELEASE, "beta", {"cpu-x86_64": "accept"})
+    assert (proved.proved, proved.unproved, OFFER.unproved) == (("cpu-x86_64",), (), ("cpu-arm64",))
+    assert "No proof" not in markdown(proved)
+    assert proved.command == "firnline channel publish refrigeration"
+
+
+def test_a_run_started_by_hand_in_other_words_is_left_alone() -> None:
+    from flows.waiting_runs import _offer
+
+    wiring.offers().offer(OFFER)
+    assert _offer({"ensemble": "refrigeration", "release": RELEASE}) == OFFER
+    for other in ({"ensemble": "ensembles/pump", "release": RELEASE}, {"ensemble": "pump"}):
+        assert _offer(other) is None
 
 
 def test_a_publish_run_can_be_taken_up_again() -> None:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,18 @@ from firnline import wiring
 from firnline.adapters.duckdb_features import compute
 from firnline.adapters.duckdb_readings import clean, inspect
 from firnline.adapters.dvc_data import snapshot
+from firnline.cli.walk import walk_answer
 from firnline.contracts.reading import load as load_contract
 from firnline.digest import file_digest
+from firnline.errors import ContractError, DeliveryError
 from firnline.sim.fleet import FleetSpec
 from firnline.sim.write import simulate
 from firnline.workload import locate, views
 from flows.walk import walk
+from flows.walk_answer import find
+from flows.walk_data import trained_on
 from flows.walk_links import Walk
+from flows.walk_release import exported
 from tests.resources.project import Project
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -196,17 +201,17 @@ def test_every_link_from_an_answer_to_its_readings_holds(trip: Trip) -> None:
     assert not list(trip.state.glob(".walk-*"))
 
 
-def test_each_answer_is_found_by_its_request_and_the_newest_by_its_name(trip: Trip) -> None:
-    found = walked(trip, trip.log, "row-5")
-    assert found.whole, found.document()
-    assert found.answer["answer"] == trip.answers[0]["answer"]
-    assert walked(trip, trip.log, "newest").answer["request"] == "row-18000"
-    told = trip.project.run("walk", "newest", "--log", str(trip.log))
-    assert told.returncode == 0
-    assert "every link holds: 12 of 12" in told.stdout
-    unknown = trip.project.run("walk", "ffffffff", "--log", str(trip.log))
-    assert unknown.returncode == 1
-    assert "none of its 3 answers" in unknown.stderr
+def test_each_answer_is_found_by_its_request_and_the_newest_by_its_name(
+    trip: Trip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert find(trip.log, "row-5")["answer"] == trip.answers[0]["answer"]
+    assert find(trip.log, "newest")["request"] == "row-18000"
+    with pytest.raises(DeliveryError, match=r"W1.*none of its 3 answers"):
+        find(trip.log, "ffffffff")
+    with at(trip.project.folder), pytest.raises(SystemExit) as ended:
+        walk_answer("newest", trip.log, None, as_json=False)
+    assert ended.value.code == 0
+    assert "every link holds: 12 of 12" in capsys.readouterr().out
 
 
 def forged(trip: Trip, folder: Path, **changes: Any) -> Path:
@@ -261,45 +266,53 @@ def flipped(content: bytes) -> bytes:
     return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
 
 
-PLACES: Mapping[str, tuple[str, dict[str, str]]] = {
-    "a stage's graph": ("artifacts/*/export/*/bundle/stages/encoder.onnx", {"bundle": "W4"}),
-    "an assignment": ("channel/public/targets/stable/*.json", {"assignment": "V6"}),
-    "a partition": (
-        "features/data/device_window_v1/parts/*/part-0[01].*",
-        {"features": "P3", "data": "P3"},
-    ),
-    "the training set": ("artifacts/*/features/*/training_set.parquet", {"training set": "W7"}),
-    "clean readings": ("artifacts/*/ingest/*/clean/*/hour=00/*.parquet", {"snapshot": "W8"}),
+PLACES: Mapping[str, dict[str, str]] = {
+    "channel/public/targets/stable/*.json": {"assignment": "V6"},
+    "features/data/device_window_v1/parts/*/part-0[01].*": {"features": "P3", "data": "P3"},
+    "artifacts/*/features/*/training_set.parquet": {"training set": "W7"},
+    "artifacts/*/ingest/*/clean/*/hour=00/*.parquet": {"snapshot": "W8"},
 }
+"""Where a bit is altered, each under a link of its own -> what it breaks."""
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_one_altered_bit_breaks_the_link_it_lies_under(trip: Trip, name: str) -> None:
-    pattern, broken = PLACES[name]
-    with altered(sorted(trip.state.glob(pattern))[0], flipped):
-        assert marks(walked(trip, trip.log, "row-5")) == broken
+@contextmanager
+def damaged(trip: Trip, *patterns: str) -> Iterator[None]:
+    """A bit of every such file is another for a while; those of other runs are among them."""
+    paths = [path for pattern in patterns for path in trip.state.glob(pattern)]
+    with ExitStack() as changes:
+        for path in paths:
+            changes.enter_context(altered(path, flipped))
+        yield
+
+
+def test_an_altered_bit_breaks_the_link_it_lies_under_and_no_other(trip: Trip) -> None:
+    with damaged(trip, *PLACES):
+        found = marks(walked(trip, trip.log, "row-5"))
+    assert found == {link: code for broken in PLACES.values() for link, code in broken.items()}
+    with damaged(trip, "artifacts/*/export/*/bundle/stages/encoder.onnx"):
+        assert marks(walked(trip, trip.log, "row-5")) == {"bundle": "W4"}
     assert marks(walked(trip, trip.log, "row-5")) == {}
 
 
 def test_altered_records_of_the_readings_break_the_snapshot(trip: Trip) -> None:
     cache = trip.project.folder / ".dvc" / "cache" / "files" / "md5"
     largest = max(cache.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
-    with altered(largest, flipped):
-        assert marks(walked(trip, trip.log, "row-5")) == {"snapshot": "W8"}
-
-
-def test_readings_that_were_replaced_since_are_proved_by_the_cache(trip: Trip) -> None:
-    with altered(trip.project.folder / "data.dvc", lambda _: None):
-        found = walked(trip, trip.log, "row-5")
-    assert found.whole, found.document()
-    assert "raw file" not in found.links[-1].seen.found
-
-
-def test_without_the_channel_the_rest_is_still_walked(trip: Trip, tmp_path: Path) -> None:
     with at(trip.project.folder):
+        manifest = exported(trip.release)[1].manifest
+        assert trained_on(manifest)[0].digests["readings"] == manifest["snapshot"]["sha256"]
+        with altered(largest, flipped), pytest.raises(ContractError, match="W8"):
+            trained_on(manifest)
+
+
+def test_without_the_channel_and_the_raw_files_the_rest_is_still_walked(
+    trip: Trip, tmp_path: Path
+) -> None:
+    # Readings that were replaced since are proved by the cache.
+    with altered(trip.project.folder / "data.dvc", lambda _: None), at(trip.project.folder):
         found = walk(trip.log, "row-5", tmp_path)
     assert marks(found) == {"assignment": "V1"}
     assert {link.name for link in found.links if link.mark == "unseen"} == {"release", "score"}
+    assert "raw file" not in found.links[-1].seen.found
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,8 @@ static int is_same(const number a, const number b)
 static uint64_t product(uint32_t a, uint32_t b)
 {
 #if defined(__ARM_ARCH_6M__)
-    /* The core multiplies to 32 bits alone. */
+    /* The core multiplies to 32 bits alone. No sum here passes them: (2^16 - 1)^2 + 2^16 - 1 is
+     * 2^32 - 2^16. */
     const uint32_t a0 = a & 0xffffu;
     const uint32_t a1 = a >> 16;
     const uint32_t b0 = b & 0xffffu;
@@ -52,7 +53,8 @@ static uint64_t product(uint32_t a, uint32_t b)
 #endif
 }
 
-/* r += by * 38, what passes 2^256 being 38 again. */
+/* r += by * 38, what passes 2^256 being 38 again. `by` is at most 38: a second turn, for a carry of
+ * 1, begins with r below 38 * 38, and is the last. */
 static void fold(number r, uint32_t by)
 {
     while (by != 0u) {
@@ -93,6 +95,7 @@ static void subtract(number r, const number a, const number b)
 {
     static const number fold_back = {38u};
     uint32_t borrow = subtract_words(r, a, b);
+    /* Borrowed again, r is at least 2^256 - 38: two turns at most. */
     while (borrow != 0u) {
         borrow = subtract_words(r, r, fold_back);
     }
@@ -104,13 +107,14 @@ static void multiply(number r, const number a, const number b)
     for (uint32_t i = 0u; i < WORDS; i++) {
         uint32_t carry = 0u;
         for (uint32_t j = 0u; j < WORDS; j++) {
+            /* (2^32 - 1)^2 + 2 * (2^32 - 1) is 2^64 - 1. */
             const uint64_t sum = product(a[i], b[j]) + wide[i + j] + carry;
             wide[i + j] = (uint32_t)sum;
             carry = (uint32_t)(sum >> 32);
         }
         wide[i + WORDS] = carry;
     }
-    uint32_t carry = 0u;
+    uint32_t carry = 0u; /* At most 38: 38 * (2^32 - 1) + (2^32 - 1) + 38 is below 39 * 2^32. */
     for (uint32_t i = 0u; i < WORDS; i++) {
         const uint64_t sum = product(wide[i + WORDS], 38u) + wide[i] + carry;
         r[i] = (uint32_t)sum;

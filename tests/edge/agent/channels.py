@@ -64,16 +64,18 @@ class Channel:
         now: When timestamps say they were issued.
     """
 
-    def __init__(self, folder: Path, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        now: datetime | None = None,
+        new_key: Callable[[], CryptoSigner] = CryptoSigner.generate_ed25519,
+    ) -> None:
         self.public = folder
         self.now = (now or datetime.now(UTC)).replace(microsecond=0)
         self.until = self.now + timedelta(days=30)
-        self.keys = {
-            role: [CryptoSigner.generate_ed25519() for _ in range(3)]
-            for role in ("root", "targets")
-        }
+        self.keys = {role: [new_key() for _ in range(3)] for role in ("root", "targets")}
         for role in ("snapshot", "timestamp", *TRACKS, *KINDS):
-            self.keys[role] = [CryptoSigner.generate_ed25519()]
+            self.keys[role] = [new_key()]
         self.signed: dict[str, Signed] = {}
         self.signers: dict[str, Sequence[CryptoSigner]] = {}
         self.assignments: dict[str, Assignment] = {}

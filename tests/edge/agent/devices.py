@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from edge.agent.config import Config, load
+from edge.agent.fetch import Fetcher
+from edge.agent.selftest import self_test
+from edge.agent.update import Outcome, update
+from edge.disk import RealDisk
 
 TREE = Path(__file__).parents[3]
 PATIENCE_SECONDS = 30.0
@@ -50,6 +54,11 @@ class Device:
     def told(self, *arguments: str, rows: str = "") -> dict[str, Any]:
         """What a command says as JSON."""
         return dict(json.loads(self.agent(*arguments, "--json", rows=rows).stdout))
+
+    def pull(self) -> Outcome:
+        """What `pull` does, in this process."""
+        with Fetcher(self.config.url, self.config.limits) as fetcher:
+            return update(self.config, RealDisk(), fetcher, self_test)
 
     @contextmanager
     def service(self, **environment: str) -> Iterator["subprocess.Popen[str]"]:

@@ -1,6 +1,8 @@
 import json
+import os
 from collections.abc import Iterator
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -34,12 +36,14 @@ def config(
     path = tmp_path / "etc/agent.toml"
     monkeypatch.setenv("FIRNLINE_AGENT_CONFIG", str(path))
     assert init(path, url, "--root-sha256", sha256(made.root_bytes).hexdigest().upper()) == 0
+    assert path.is_file()
     return path
 
 
 def init(path: Path, url: str, *more: str) -> int:
+    named = [] if os.environ.get("FIRNLINE_AGENT_CONFIG") == str(path) else ["--config", str(path)]
     return main(
-        ["init", "--config", str(path), "--url", url, "--ensemble", bundles.ENSEMBLE, "--track",
+        ["init", *named, "--url", url, "--ensemble", bundles.ENSEMBLE, "--track",
          "stable", "--target", bundles.TARGET, "--device", "unit-1", "--state",
          str(path.parent.parent / "state"), *more]
     )  # fmt: skip
@@ -131,6 +135,37 @@ def test_a_root_that_nobody_vouches_for_is_not_taken(
     assert init(path, url, "--root", str(tmp_path / "given.json")) == 1
     assert "a device that is configured already" in capsys.readouterr().err
     assert init(tmp_path / "other.toml", url, "--root", str(tmp_path / "none.json")) == 1
+    assert not (tmp_path / "other.toml").exists()
+    # What was cut off before the configuration was written is run again.
+    path.unlink()
+    assert init(path, url, "--root", str(tmp_path / "given.json")) == 0
+
+
+def test_the_digest_is_asked_of_whoever_sits_there(
+    site: tuple[channels.Channel, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, url = site
+    terminal = StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert init(tmp_path / "agent.toml", url, "--json") == 1
+    assert json.loads(capsys.readouterr().out)["code"] == "U30"
+    terminal.write(f"{sha256(made.root_bytes).hexdigest()}\n")
+    terminal.seek(0)
+    assert init(tmp_path / "agent.toml", url) == 0
+
+
+def test_slots_without_a_state_that_can_be_read_are_not_called_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = load(config).state
+    state.mkdir()
+    (state / "state.json").write_text("{")
+    assert main(["verify"]) == 1
+    assert "error [U21] a damaged state" in capsys.readouterr().err
 
 
 def test_a_command_that_is_not_understood_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

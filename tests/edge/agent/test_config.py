@@ -77,8 +77,11 @@ def test_what_is_wrong_is_named(change: str, named: str) -> None:
         ("url", "ftp://channel.example", "no address of a channel"),
         ("url", "https://", "no address of a channel"),
         ("url", "https://host:x/", "no address of a channel"),
-        ("url", "https://host/?token=1", "no address of a channel"),
+        ("url", "https://host/?token=secret", "no address of a channel"),
         ("url", "https://me:secret@host/", "an address with a user or a password in it"),
+        ("url", "https://me:secret@host:99999/", "an address with a user or a password in it"),
+        ("url", "https://me:secret@[host/", "an address with a user or a password in it"),
+        ("url", "https:me:secret@host", "an address with a user or a password in it"),
     ],
 )
 def test_names_and_addresses_are_held_to_their_form(key: str, value: str, named: str) -> None:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from tuf.api.exceptions import DownloadHTTPError
 
 from edge.agent.config import Limits
-from edge.agent.connection import CHUNK
+from edge.agent.connection import CHUNK, Connection
 from edge.agent.fetch import Fetcher
+from edge.agent.limits import MOST_DOCUMENT_BYTES
 from firnline.errors import DeliveryError
 
 LIMITS = Limits(timeout_seconds=0.2, slow_bytes_per_second=5000)
@@ -109,7 +110,6 @@ def test_a_request_is_small_and_plain() -> None:
         assert fetcher.download_bytes("metadata/1.root.json", 7) == b"content"
         assert fetcher.last == ("metadata/1.root.json", b"content")
         assert (fetcher.requests, fetcher.received) == (1, len(OK) + 19 + 2 + 7)
-        assert not fetcher.secure
     head, *lines = requests[0].decode().split("\r\n")
     assert head == "GET /base/metadata/1.root.json HTTP/1.1"
     names = {line.partition(":")[0] for line in lines if line}
@@ -133,6 +133,21 @@ def test_one_connection_for_all_and_another_when_it_was_closed() -> None:
     with server(*answers) as (url, requests), Fetcher(url, LIMITS) as fetcher:
         assert [fetcher.download_bytes("x", 9) for _ in range(3)] == [b"a", b"b", b"c"]
     assert len(requests) == 4
+
+
+def test_a_connection_that_was_silent_for_long_is_not_asked_again() -> None:
+    known: list[socket.socket] = []
+
+    def first(connection: socket.socket, request: bytes) -> None:
+        if connection not in known:
+            known.append(connection)
+            body(b"a")(connection, request)
+
+    with server(first) as (url, _), Fetcher(url, LIMITS) as fetcher:
+        for _ in range(2):
+            assert fetcher.download_bytes("x", 9) == b"a"
+            time.sleep(LIMITS.timeout_seconds * 1.5)
+    assert len(known) == 2
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -249,7 +264,7 @@ def test_a_certificate_that_nobody_vouches_for(
         assert error.value.code == "U17" and "certificate" in error.value.found.lower()
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         with Fetcher(address, LIMITS) as fetcher:
-            assert fetcher.download_bytes("x", 1) == b"a" and fetcher.secure
+            assert fetcher.download_bytes("x", 1) == b"a"
     dripping = drip(OK + b"Content-Length: 900\r\n\r\n", b"x")
     with server(dripping, wrap=context) as (url, _):
         fetcher = Fetcher(url.replace("http:", "https:"), LIMITS)
@@ -285,6 +300,25 @@ def test_the_environments_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with server(body(b"a")) as (url, _), Fetcher(url, LIMITS) as fetcher:
         assert fetcher.download_bytes("x", 1) == b"a"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("https://[2001:db8::12]/a", "2001:db8::12", 443),
+        ("http://[fe80::ab]", "fe80::ab", 80),
+        ("http://[::1]:8000/", "::1", 8000),
+        ("https://channel.example/", "channel.example", 443),
+    ],
+)
+def test_an_address_is_taken_apart(url: str, host: str, port: int) -> None:
+    found = Connection(url, LIMITS)._http
+    assert (found.host, found.port) == (host, port)
+
+
+def test_no_length_that_metadata_announce_is_above_a_documents() -> None:
+    announced = OK + b"Content-Length: %d\r\n\r\n" % (MOST_DOCUMENT_BYTES + 1)
+    assert refused(say(announced), most=1 << 40).code == "U9"
 
 
 def test_reading_pauses_above_the_rate() -> None:

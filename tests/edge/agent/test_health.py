@@ -3,7 +3,6 @@
 import errno
 import sys
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ from edge.agent.health import (
     confirm,
     failed,
     healthy,
-    offline_since,
     rollback,
     standing,
     started,
+    stopped,
 )
 from edge.disk import RealDisk
 from firnline.errors import DeliveryError
@@ -189,10 +188,14 @@ def test_a_release_that_was_not_watched_is_neither_confirmed_nor_failed(device: 
     assert not confirm(device.config, RealDisk(), new.sha256).on_trial
 
 
-def test_a_device_is_offline_after_its_grace(device: Unit) -> None:
-    device.settle()
-    polled, grace = device.state.polled, timedelta(seconds=device.config.offline_grace_seconds)
-    assert offline_since(device.config, device.state, polled + grace) is None
-    late = polled + grace + timedelta(seconds=1)
-    assert offline_since(device.config, device.state, late) == polled
-    assert offline_since(device.config, None, late) is None
+def test_a_start_that_came_to_its_end_is_none_of_a_crash_loop(device: Unit) -> None:
+    made = device.release()
+    device.pull()
+    for _ in range(HEALTH.max_boots + 1):
+        assert device.start().release == made.release
+        stopped(device.config, RealDisk(), made.sha256)
+    assert device.state.boots == 0
+    assert device.state.on_trial
+    device.start()
+    stopped(device.config, RealDisk(), "0" * 64)
+    assert device.state.boots == 1

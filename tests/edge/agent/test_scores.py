@@ -182,6 +182,41 @@ def test_a_full_disk_costs_old_segments_and_never_the_service(tmp_path: Path) ->
     assert "lost" not in names(tmp_path)
 
 
+class Stuck(FullDisk):
+    """A disk that appends, and changes no name."""
+
+    stuck = False
+
+    def move(self, old: Path, new: Path) -> None:
+        if self.stuck:
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().move(old, new)
+
+    def remove(self, path: Path) -> None:
+        if self.stuck:
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().remove(path)
+
+
+def test_a_disk_that_changes_no_names_does_not_stop_who_scores(tmp_path: Path) -> None:
+    disk = Stuck()
+    written = log(tmp_path, SMALL, disk)
+    for place in range(30):
+        written.add(record(f"before-{place}"))
+    dropped, disk.stuck = written.summary.dropped, True
+    for place in range(30):
+        written.add(record(f"request-{place}"))
+    disk.room = 0
+    written.add(record("lost"))
+    assert written.summary.dropped == dropped + 1
+    disk.stuck, disk.room = False, 1 << 20
+    written.add(record("after"))
+    found = list(read(tmp_path))
+    assert found[-1]["request"] == "after"
+    assert "lost" not in {item["request"] for item in found}
+    assert not (tmp_path / "open.jsonl").exists()
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.binary(max_size=80), st.booleans())
 def test_a_power_cut_costs_the_last_records_alone(

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.agent.health import standing
+from edge.agent.clock import utc_now
+from edge.agent.health import rollback, standing
+from edge.agent.once import score
 from edge.agent.scores import read
 from edge.agent.service import serve
+from edge.agent.status import status
+from edge.disk import RealDisk
 from firnline.errors import DeliveryError
 from tests.edge.agent import bundles, channels
 from tests.edge.agent.devices import Device, device, until
@@ -59,20 +63,19 @@ def test_it_installs_answers_and_moves_on_without_losing_a_request(
         process.send_signal(signal.SIGHUP)
         seen: list[str] = []
         while second.release not in seen[-1:]:
-            found = ask(ROW)
-            assert "error" not in found, found
-            seen.append(found["release"])
+            answer = ask(ROW)
+            assert "error" not in answer, answer
+            seen.append(answer["release"])
             time.sleep(0.01)
         assert release_of(ask) == second.release
-        status = unit.told("status")
-        assert (status["release"], status["running"]) == (second.release, True)
+        found = status(unit.config, utc_now())
+        assert (found.release, found.running) == (second.release, True)
         assert peak_kb(process.pid) < MOST_KB
     assert not unit.socket.exists()
     kept = [item["release"] for item in read(unit.config.state / "scores")]
     assert kept == sorted(kept, key=[first.release, second.release].index)
     assert set(kept) == {first.release, second.release}
     assert len(kept) >= len(seen)
-    assert unit.told("verify")["verified"][0]["self_test"] == "exact"
 
 
 def test_a_release_that_fails_to_answer_is_fallen_back_from(
@@ -89,9 +92,9 @@ def test_a_release_that_fails_to_answer_is_fallen_back_from(
         negative = json.dumps({"row": [-2, 0, 0, 0]})
         until(lambda: ask(negative).get("error", {}).get("code") == "U33")
         until(lambda: ask(negative).get("release") == first.release)
-        status = unit.told("status")
-        assert status["release"] == first.release
-        assert "rows in a row failed: [U33]" in status["refused"][bad.release]
+        found = status(unit.config, utc_now())
+        assert found.release == first.release
+        assert "rows in a row failed: [U33]" in found.refused[bad.release]
 
 
 def test_a_rollback_by_hand_reaches_the_running_service(
@@ -99,13 +102,41 @@ def test_a_rollback_by_hand_reaches_the_running_service(
 ) -> None:
     channel, unit = small
     first, second = bundles.make(tmp_path / "a"), bundles.make(tmp_path / "b", encoder=2)
-    assert unit.agent("pull").returncode == 0
+    assert unit.pull().offered == first.release
     channel.publish(second)
-    assert unit.told("pull")["release"] == second.release
+    assert unit.pull().step == "installed"
     with unit.service(), unit.caller() as ask:
         assert release_of(ask) == second.release
-        assert unit.told("rollback")["release"] == first.release
+        assert rollback(unit.config, RealDisk()).release == first.release
         until(lambda: release_of(ask) == first.release)
+
+
+def test_what_was_switched_to_meanwhile_is_not_confirmed_unwatched(
+    small: tuple[channels.Channel, Device], tmp_path: Path
+) -> None:
+    channel, unit = small
+    first, second = bundles.make(tmp_path / "a"), bundles.make(tmp_path / "b", encoder=2)
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    command = f"touch {begun}; until test -e {go}; do sleep 0.05; done"
+    text = unit.config_file.read_text()
+    unit.config_file.write_text(f"{text}\ncommand = {json.dumps(['sh', '-c', command])}\n")
+    unit.pull()
+    with supervisor(tmp_path / "notify") as told, unit.service(
+        NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000"
+    ) as process, unit.caller() as ask:  # fmt: skip
+        assert release_of(ask) == first.release
+        until(begun.exists)
+        fed = len(told)
+        channel.publish(second)
+        assert unit.pull().step == "installed"
+        # However long the device's own command takes, the watchdog is fed.
+        until(lambda: sum(b"WATCHDOG=1" in item for item in told[fed:]) >= 3)
+        go.touch()
+        assert process.stderr is not None
+        while f"running release {second.release[:12]}" not in process.stderr.readline():
+            assert process.poll() is None
+        found = standing(unit.config)
+        assert (found.release, found.on_trial) == (second.release, True)
 
 
 def test_wrong_lines_busy_sockets_and_a_second_service_are_told(
@@ -116,7 +147,7 @@ def test_wrong_lines_busy_sockets_and_a_second_service_are_told(
         "[scoring]", "[scoring]\nconnections = 1\nline_bytes = 300"
     )
     unit.config_file.write_text(text)
-    assert unit.agent("pull").returncode == 0
+    assert unit.pull().step == "installed"
     with unit.service():
         assert unit.socket.stat().st_mode & 0o777 == 0o660
         with unit.caller() as ask:
@@ -131,7 +162,8 @@ def test_wrong_lines_busy_sockets_and_a_second_service_are_told(
         with pytest.raises(DeliveryError, match="another agent runs") as caught:
             serve(unit.config)
         assert caught.value.code == "U25"
-        assert unit.told("run", "--rows", "-", rows=ROW)["code"] == "U25"
+        with pytest.raises(DeliveryError, match="U25"):
+            list(score(unit.config, RealDisk(), [ROW.encode()]))
 
         def long() -> bool:
             # The caller before may not be gone yet, and then this one is sent away.
@@ -143,24 +175,32 @@ def test_wrong_lines_busy_sockets_and_a_second_service_are_told(
         until(long)
 
 
+@contextmanager
+def supervisor(path: Path) -> Iterator[list[bytes]]:
+    """What a service tells, until it says that it stops."""
+    told: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(path))
+        listening.settimeout(60)
+
+        def listen() -> None:
+            while b"STOPPING=1" not in told:
+                told.append(listening.recv(1000))
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        yield told
+        thread.join(60)
+
+
 def test_the_supervisor_is_told_and_its_watchdog_fed(
     small: tuple[channels.Channel, Device], tmp_path: Path
 ) -> None:
     _, unit = small
-    told: list[bytes] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-        supervisor.bind(str(tmp_path / "notify"))
-        supervisor.settimeout(60)
-
-        def listen() -> None:
-            while b"STOPPING=1" not in told:
-                told.append(supervisor.recv(1000))
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        with unit.service(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000"):
-            until(lambda: any(b"WATCHDOG=1" in item and b"release" in item for item in told))
-        thread.join(60)
+    with supervisor(tmp_path / "notify") as told, unit.service(
+        NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000"
+    ):  # fmt: skip
+        until(lambda: any(b"WATCHDOG=1" in item and b"release" in item for item in told))
     assert told[0].startswith(b"READY=1\nSTATUS=nothing installed")
     assert told[-1] == b"STOPPING=1"
 
@@ -168,9 +208,8 @@ def test_the_supervisor_is_told_and_its_watchdog_fed(
 def test_a_path_where_something_else_lies_is_left_alone(tmp_path: Path) -> None:
     unit = device(tmp_path / "d", "http://127.0.0.1:9", b"{}", "small", "cpu-x86_64")
     unit.socket.write_text("precious")
-    found = unit.agent("run")
-    assert found.returncode == 1
-    assert "[U30] a path where something else lies" in found.stderr
+    with pytest.raises(DeliveryError, match=r"U30.*a path where something else lies"):
+        serve(unit.config)
     assert unit.socket.read_text() == "precious"
 
 

@@ -134,18 +134,20 @@ def test_an_update_under_way_keeps_what_it_assembled(device: Unit) -> None:
     assert assembled.exists()
 
 
-def test_parts_of_neither_slot_go_with_the_confirmation(device: Unit) -> None:
+def test_parts_of_neither_slot_go_with_the_switch(device: Unit) -> None:
     first = device.settle()
-    device.settle(encoder=2, classifier=2)
+    second = device.settle(encoder=2, classifier=2)
     third = device.release(encoder=3, classifier=3)
     device.pull()
-    lay = {path.name for path in (device.config.state / "parts").glob("*/*")}
-    gone = {path.rpartition("/")[2] for path in first.parts} - {
-        path.rpartition("/")[2] for path in third.parts
-    }
-    assert gone & lay
+    lie = {path.name for path in (device.config.state / "parts").glob("*/*")}
+    gone, kept = (
+        {path.rpartition("/")[2] for made in releases for path in made.parts}
+        for releases in ((first,), (second, third))
+    )
+    assert gone - kept
+    assert not (gone - kept) & lie
+    assert kept <= lie
     device.confirm()
-    assert not gone & {path.name for path in (device.config.state / "parts").glob("*/*")}
     assert device.start().problems == ()
 
 

@@ -218,6 +218,20 @@ def test_a_frozen_channel_that_withholds_the_rest(world: World) -> None:
     _named(world.refused(later), "U5", "freeze", "timestamp")
 
 
+def test_what_comes_to_a_device_that_slept_is_named_all_the_same(world: World) -> None:
+    old = (world.channel.public / TIMESTAMP).read_bytes()
+    world.channel.commit()
+    world.poll()
+    awake = TrustedClock(system=lambda: world.channel.until + timedelta(days=1))
+    world.channel.lay(TIMESTAMP, old)
+    _named(world.refused(awake), "U7", "replayed timestamp", "timestamp")
+    world.channel.signers["timestamp"] = [CryptoSigner.generate_ed25519()]
+    world.channel.commit()
+    _named(world.refused(awake), "U2", "wrong key", "timestamp")
+    world.site.faults[TIMESTAMP] = _status(404)
+    _named(world.refused(awake), "U17", "the channel cannot be reached", "timestamp")
+
+
 def test_signed_time_is_believed_before_the_clock(world: World) -> None:
     world.channel.signed["stable"].expires = world.channel.now - timedelta(days=2)
     world.channel.commit("stable")
@@ -274,6 +288,8 @@ def test_a_replayed_timestamp_after_the_cache_was_lost(world: World) -> None:
         path.unlink()
     seen = TrustedClock(floor=world.channel.now + timedelta(days=1))
     _named(world.refused(seen), "U7", "replayed timestamp: issued", "timestamp")
+    first = TrustedClock(floor=datetime.min.replace(tzinfo=UTC))
+    assert world.poll(first).issued == world.channel.now
 
 
 def test_a_timestamp_that_names_an_older_snapshot(world: World) -> None:
@@ -293,9 +309,23 @@ def test_a_snapshot_that_rolls_a_role_back(world: World) -> None:
     _named(world.refused(), "U6", "rollback", "snapshot")
 
 
+def test_a_channel_of_many_roots(world: World) -> None:
+    for _ in range(260):
+        world.channel.rotate("timestamp")
+    world.channel.commit()
+    assert world.poll().offer is not None
+
+
 def test_an_old_root_under_the_next_number(world: World) -> None:
     world.channel.lay(NEW_ROOT, world.channel.root_bytes)
     _named(world.refused(), "U6", "rollback", "root")
+
+
+def test_a_newer_root_under_the_next_number(world: World) -> None:
+    world.channel.rotate("timestamp")
+    world.channel.rotate("timestamp")
+    (world.channel.public / "metadata/3.root.json").replace(world.channel.public / NEW_ROOT)
+    _named(world.refused(), "U8", "mix-and-match", "root")
 
 
 def test_an_older_assignment_in_newer_metadata(world: World) -> None:
@@ -387,6 +417,20 @@ def test_content_that_nobody_signed(world: World, what: str) -> None:
     _named(world.refused(), "U1", "arbitrary software", what if what == "snapshot" else "small")
 
 
+@pytest.mark.parametrize("value", [1.5, "\ud800"])
+def test_content_that_nobody_can_sign(world: World, value: object) -> None:
+    world.channel.commit()
+    path = world.channel.public / "metadata/3.snapshot.json"
+    forged = json.loads(path.read_bytes())
+    forged["signed"]["more"] = value
+    path.write_text(json.dumps(forged))
+    error = world.refused()
+    assert error.code in {"U1", "U9"}, error
+    world.config = replace(world.config, state=world.config.state.with_name("fresh"))
+    (world.channel.public / TIMESTAMP).write_text(json.dumps(forged))
+    assert world.refused().code == "U16"
+
+
 def test_the_track_alone_puts_nothing_on_a_device(world: World) -> None:
     stranger = {world.made.release: {world.made.target: Pin("0" * 64, 10)}}
     world.channel.publish(world.made, pins=stranger)
@@ -473,6 +517,9 @@ def test_a_target_without_a_sha256(world: World) -> None:
 def test_a_root_of_trust_that_is_none(world: World) -> None:
     world.config.root.write_bytes(b"{}")
     _named(world.refused(), "U16", "malformed metadata", "root of trust")
+    world.channel.signers["root"] = world.channel.keys["root"][:1]
+    world.config.root.write_bytes(world.channel.sign("root"))
+    _named(world.refused(), "U3", "below threshold: 1 of 2", "given by hand")
     world.config.root.unlink()
     assert world.refused().code == "U30"
 

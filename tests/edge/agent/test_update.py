@@ -78,6 +78,21 @@ def test_a_rollback_of_the_fleet_switches_without_a_download(device: Unit) -> No
     assert not parts_asked(device)
 
 
+def test_a_slot_given_up_while_it_is_tested_is_fetched_again(device: Unit) -> None:
+    first = device.settle()
+    device.settle(classifier=2)
+    device.channel.publish(first)
+    worn = device.config.state / "slots" / "a" / "LICENSE"
+
+    def test(slot: Path) -> None:
+        if worn.exists() and slot == worn.parent:
+            worn.unlink()
+            device.start()
+
+    assert device.pull(test=test).step == "installed"
+    assert device.runs == first.release
+
+
 def test_no_wave_has_reached_the_device(device: Unit) -> None:
     made = device.made()
     device.channel.publish(made, share=1e-9)

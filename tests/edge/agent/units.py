@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from edge.agent.clock import utc_now
 from edge.agent.config import Config, Health, Limits
 from edge.agent.fetch import Fetcher
 from edge.agent.health import Standing, confirm, standing, started
@@ -55,10 +56,10 @@ class Unit:
         """Other values of the configuration."""
         self.config = replace(self.config, **changes)
 
-    def pull(self, disk=None, test=self_test) -> Outcome:
+    def pull(self, disk=None, test=self_test, system=utc_now) -> Outcome:
         """One update."""
         with Fetcher(self.config.url, self.config.limits) as fetcher:
-            return update(self.config, disk or RealDisk(), fetcher, test)
+            return update(self.config, disk or RealDisk(), fetcher, test, system)
 
     def start(self) -> Standing:
         """The service starts."""

@@ -98,9 +98,30 @@ class Fetcher(FetcherInterface):
         self._connection.close()
 
 
+class FileFetcher(Fetcher):
+    """The same from a folder, as from a stick that is carried to a device."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get(self, path):
+        self.asked.append(path)
+        try:
+            return Path(path).read_bytes()
+        except FileNotFoundError:
+            raise DownloadHTTPError(path, 404) from None
+
+    def close(self):
+        pass
+
+
+def fetcher(url):
+    return FileFetcher() if url.startswith("file:") else Fetcher(url)
+
+
 @dataclass
 class Device:
-    """What a device does with TUF's own client: every byte it takes is verified."""
+    """What a device does with TUF's own client, over HTTP or from a folder: all is verified."""
 
     url: str
     root: bytes
@@ -109,36 +130,36 @@ class Device:
     def pull(self, track="beta", device="unit-1", target=TARGET):
         """The assignment, and the manifest of the release it gives the device, parts and all."""
         self.trust.mkdir(parents=True, exist_ok=True)
-        with closing(Fetcher(self.url)) as fetcher:
-            return self._pull(fetcher, track, device, target)
+        with closing(fetcher(self.url)) as source:
+            return self._pull(source, track, device, target)
 
     def poll(self):
         """Ask whether there is anything new; gives the paths that were asked for."""
-        with closing(Fetcher(self.url)) as fetcher:
-            self._updater(fetcher).refresh()
-            return fetcher.asked
+        with closing(fetcher(self.url)) as source:
+            self._updater(source).refresh()
+            return source.asked
 
     def learn(self, track="beta"):
         """Verify all metadata that lead to this device's release, and the assignment."""
         self.trust.mkdir(parents=True, exist_ok=True)
-        with closing(Fetcher(self.url)) as fetcher:
-            updater = self._updater(fetcher)
+        with closing(fetcher(self.url)) as source:
+            updater = self._updater(source)
             named = updater.get_targetinfo(assignment_path(ENSEMBLE, track))
             found = parse(Path(updater.download_target(named)).read_bytes(), "a device")
             return updater.get_targetinfo(manifest_path(ENSEMBLE, TARGET, found.newest))
 
-    def _updater(self, fetcher):
+    def _updater(self, source):
         return Updater(
             str(self.trust),
             f"{self.url}/metadata/",
             str(self.trust),
             f"{self.url}/targets/",
-            fetcher=fetcher,
+            fetcher=source,
             bootstrap=self.root,
         )
 
-    def _pull(self, fetcher, track, device, target):
-        updater = self._updater(fetcher)
+    def _pull(self, source, track, device, target):
+        updater = self._updater(source)
         updater.refresh()
         named = updater.get_targetinfo(assignment_path(ENSEMBLE, track))
         assignment = manifest = None
@@ -147,19 +168,19 @@ class Device:
             assignment = parse(content, "a device")
             release = assignment.release_for(device)
             if release is not None:
-                manifest = self._manifest(updater, fetcher, assignment, release, target)
+                manifest = self._manifest(updater, source, assignment, release, target)
         return SimpleNamespace(
-            assignment=assignment, manifest=manifest, requests=fetcher.asked, updater=updater
+            assignment=assignment, manifest=manifest, requests=source.asked, updater=updater
         )
 
-    def _manifest(self, updater, fetcher, assignment, release, target):
+    def _manifest(self, updater, source, assignment, release, target):
         named = updater.get_targetinfo(manifest_path(ENSEMBLE, target, release))
         pin = assignment.pins[release][target]
         assert (named.hashes["sha256"], named.length) == (pin.sha256, pin.length)
         manifest = json.loads(Path(updater.download_target(named)).read_bytes())
         assert manifest["release"] == release
         for digest in manifest["files"].values():
-            content = fetcher.get(f"{urlsplit(self.url).path}/parts/{part_path(digest)}")
+            content = source.get(f"{urlsplit(self.url).path}/parts/{part_path(digest)}")
             assert bytes_digest(content) == digest
         return manifest
 

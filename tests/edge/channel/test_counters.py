@@ -1,12 +1,15 @@
 """Firmware manifests go with the assignments: a microcontroller never finds a lower counter."""
 
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 from edge.channel.promote import promote
 from edge.channel.publish import delivered, put
 from edge.channel.repository import Repository
+from edge.channel.restore import from_keys
 from edge.channel.rollback import rollback
 from edge.channel.rotate import rotate
+from edge.channel.sweep import sweep
 from firnline.contracts.firmware import firmware_path, key_id, parse
 from tests.edge.agent import bundles
 from tests.edge.channel import stands
@@ -39,28 +42,74 @@ def firmware(repo, board):
     return parse(state.content(path, state.target(path).hashes["sha256"]), path)
 
 
+def counters(repo, *boards):
+    return [firmware(repo, board).counter for board in boards]
+
+
 def test_the_counter_rises_with_every_turn_and_stays_when_nothing_changes(repo, boards) -> None:
     old, new = boards
     publish(repo, old)
-    assert firmware(repo, old).counter == 1 and firmware(repo, old).release == old.release
+    (first,) = counters(repo, old)
+    assert first >= 1 and firmware(repo, old).release == old.release
     assert not publish(repo, old).changed
     publish(repo, new)
-    assert (firmware(repo, old).counter, firmware(repo, new).counter) == (1, 2)
+    before, second = counters(repo, old, new)
+    assert before == first < second
     promote(repo, ENSEMBLE, "stable")
-    assert firmware(repo, new).counter == 2
+    assert counters(repo, old, new) == [first, second]
     rollback(repo, ENSEMBLE, "beta", reason="bad")
-    assert (firmware(repo, old).counter, firmware(repo, new).counter) == (3, 2)
+    back, same = counters(repo, old, new)
+    assert back > same == second
 
 
 def test_another_key_signs_every_manifest_that_stands_again(repo, boards) -> None:
     for board in boards:
         publish(repo, board)
+    before = counters(repo, *boards)
     rotate(repo, "mcu", stands.uris("mcu", 2))
-    state = Repository(repo.folder).state()
-    (key,) = state.delegator("mcu").delegations.roles["mcu"].keyids
-    public = bytes.fromhex(state.delegator("mcu").get_key(key).keyval["public"])
-    assert [firmware(repo, board).key for board in boards] == [key_id(public)] * 2
-    assert [firmware(repo, board).counter for board in boards] == [1, 2]
+    assert [firmware(repo, board).key for board in boards] == [role_key(repo)] * 2
+    assert counters(repo, *boards) == before
+
+
+def role_key(repo, place=0):
+    """Id of one of the role's keys, as firmware manifests name it."""
+    targets = Repository(repo.folder).state().delegator("mcu")
+    keyid = targets.delegations.roles["mcu"].keyids[place]
+    return key_id(bytes.fromhex(targets.get_key(keyid).keyval["public"]))
+
+
+def test_of_several_keys_the_one_that_bootloaders_check_signs(repo, boards, monkeypatch) -> None:
+    publish(repo, boards[0])
+    pem = CryptoSigner.generate_ecdsa().private_bytes.decode()
+    monkeypatch.setenv("KEY_OF_A_TOKEN", pem)
+    rotate(repo, "mcu", ["env:KEY_OF_A_TOKEN", *stands.uris("mcu", 2)])
+    assert firmware(repo, boards[0]).key == role_key(repo, 1)
+    publish(repo, boards[1])
+    assert firmware(repo, boards[1]).key == role_key(repo, 1)
+
+
+def test_a_sweep_does_not_turn_the_counter_back(repo, boards, releases) -> None:
+    old, new = boards
+    publish(repo, old, "stable")
+    publish(repo, new)
+    highest = firmware(repo, new).counter
+    releases.put(repo, 3)
+    assert sweep(repo, keep=1).releases
+    # Devices of beta have seen a higher counter than the one that stands for stable.
+    promote(repo, ENSEMBLE, "beta", source="stable")
+    assert firmware(repo, old).counter > highest
+
+
+def test_a_channel_that_starts_over_goes_on_above_what_devices_saw(repo, boards, tmp_path) -> None:
+    for board in boards:
+        publish(repo, board)
+    seen = firmware(repo, boards[1]).counter
+    root = (repo.public / "metadata" / "1.root.json").read_bytes()
+    uris = {role: stands.uris(role) for role in stands.ROLES}
+    above = repo.state().timestamp.signed.version
+    new = Repository(from_keys(tmp_path / "new", [root], uris, above=above, bits=1).folder)
+    publish(new, boards[0])
+    assert firmware(new, boards[0]).counter > seen
 
 
 def test_an_artifact_for_a_processor_has_no_firmware_manifest(repo, releases) -> None:

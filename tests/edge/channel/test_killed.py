@@ -18,19 +18,18 @@ _KILLED = 9
 
 
 @pytest.fixture(scope="module")
-def standing(_few_bins, releases, tmp_path_factory):
-    """Beta has had two releases, stable one; a device that polled both; all served."""
-    folder = tmp_path_factory.mktemp("killed")
+def standing(_few_bins, releases, _memory):
+    """Beta has had two releases, stable one; a device that polled both."""
+    folder = _memory / "killed"
     shutil.copytree(_few_bins, folder / "channel")
     repo = Repository(folder / "channel")
     releases.put(repo, 1)
     promote(repo, ENSEMBLE, "stable")
     releases.put(repo, 2)
-    with stands.serving(folder) as url:
-        root = (repo.public / "metadata" / "1.root.json").read_bytes()
-        device = stands.Device(f"{url}/channel/public", root, folder / "trust")
-        device.pull("beta"), device.pull("stable")
-        yield folder, repo, device
+    root = (repo.public / "metadata" / "1.root.json").read_bytes()
+    device = stands.Device(repo.public.as_uri(), root, folder / "trust")
+    device.pull("beta"), device.pull("stable")
+    yield folder, repo, device
 
 
 def actions(releases):

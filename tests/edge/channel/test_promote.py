@@ -62,6 +62,10 @@ def test_what_was_never_published_is_not_promoted(repo, releases) -> None:
     releases.put(repo, 1)
     refused("V8", rollback, repo, ENSEMBLE, "beta", reason="nothing before")
     refused("V8", promote, repo, ENSEMBLE, "stable", release=releases[1].release[:5])
+    slip = releases[1].release[:-1] + ("0" if releases[1].release[-1] != "0" else "1")
+    refused("V8", promote, repo, ENSEMBLE, "stable", release=slip)
+    with pytest.raises(DeliveryError, match="the track beta"):
+        promote(repo, "other", "stable")
     assert promote(repo, ENSEMBLE, "stable", release=releases[1].release[:8]).changed
 
 

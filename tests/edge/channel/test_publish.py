@@ -79,6 +79,7 @@ def test_a_proof_that_does_not_accept_is_refused_or_excused_with_a_reason(repo, 
         ({"share": 0.0}, "V10"),
         ({"share": 1.5}, "V10"),
         ({"reason": "x" * 1001}, "V12"),
+        ({"reason": "half \ud83d"}, "V12"),
         ({"expected": "0" * 64}, "D8"),
     ],
 )

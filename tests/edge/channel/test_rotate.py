@@ -164,6 +164,29 @@ def test_what_no_role_can_have_is_refused(small, role, options, code) -> None:
     assert caught.value.code == code
 
 
+def test_fewer_keys_never_lower_a_threshold_unasked(small) -> None:
+    (one, *_) = stands.uris("root", 2)
+    with pytest.raises(DeliveryError, match="a threshold of 2 with 1 keys"):
+        rotate(small, "root", [one, one])
+    rotate(small, "root", [one], threshold=1)
+    assert small.state().root.signed.roles["root"].threshold == 1
+
+
+def test_keys_that_another_publisher_changed_meanwhile_are_known(small, releases) -> None:
+    kept = Repository(small.folder)
+    assert kept.config.keys
+    rotate(Repository(small.folder), "beta", stands.uris("beta", 2))
+    rotate(kept, "cpu", stands.uris("cpu", 2))
+    assert releases.put(Repository(small.folder), 2).changed
+
+
+def test_a_file_that_nobody_can_sign_is_told_as_that(small, tmp_path) -> None:
+    (tmp_path / "2.root.json").write_text("{")
+    with pytest.raises(DeliveryError) as caught:
+        sign(tmp_path / "2.root.json", stands.uris("root")[0])
+    assert caught.value.code == "V6" and "ceremony" in caught.value.mend
+
+
 def test_two_keys_can_be_asked_of_a_kind(small, online, releases) -> None:
     both = [*stands.uris("cpu"), *stands.uris("cpu", 2)]
     rotate(small, "cpu", both, threshold=2)

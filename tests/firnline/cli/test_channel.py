@@ -7,7 +7,6 @@ import signal
 import subprocess
 import urllib.request
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from select import select
 
@@ -18,7 +17,10 @@ from edge.channel.repository import Repository
 from edge.pack import pack
 from firnline import wiring
 from firnline.adapters.lock_file import read_lock, shipped_lock_path
+from firnline.adapters.offer_folder import OfferFolder
 from firnline.cli.app import app
+from firnline.contracts.firmware import parse
+from firnline.contracts.offer import Offer
 from firnline.digest import file_digest, tree_digest
 from firnline.errors import FirnlineError
 from tests.edge import small_bundles
@@ -89,23 +91,51 @@ def put(project, number, track="beta"):
     return made.put(repo, number, track).release
 
 
-def test_a_bundle_is_published_and_its_word_is_kept(project, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def bundle(project):
+    """A bundle of three targets, one of which no proof accepts, as the project's last run."""
     line = next(iter(read_lock(shipped_lock_path())))
-    monkeypatch.setattr(small_bundles, "VIEW", {line.reference: line.digest})
-    whole = small_bundles.contents()
-    on_cpus = [told for told in whole.targets if told["target"].startswith("cpu")]
-    files = {name: body for name, body in whole.files.items() if "targets/mcu" not in name}
-    pack(tmp_path / "bundle", replace(whole, targets=on_cpus, files=files))
-    where = ("--bundle", str(tmp_path / "bundle"), "--track", "canary")
-    refused(project, "V7", "publish", *where)
+    folder = project.folder / "export" / "bundle"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_bundles, "VIEW", {line.reference: line.digest})
+        pack(folder, small_bundles.with_firmware(small_bundles.contents()))
+    run = project.folder / ".firnline" / "runs" / "small.json"
+    run.parent.mkdir()
+    run.write_text(json.dumps({"bundle": {"path": str(folder), "digest": tree_digest(folder)}}))
+    return folder
+
+
+def test_a_bundle_is_published_and_its_word_is_kept(project, bundle):
+    where = ("--bundle", str(bundle), "--track", "canary")
+    told = refused(project, "V7", "publish", *where).stderr
+    assert "--proved" in told and "--unproved TARGET=REASON" in told
     done = project.json("channel", "publish", *where, "--proved", "--by", "Ada", "--reason", "try")
-    assert done["release"] == tree_digest(tmp_path / "bundle") and done["changed"]
-    assert set(done["targets"]) == {"cpu-x86_64"}
+    assert done["release"] == tree_digest(bundle) and done["changed"]
+    assert set(done["targets"]) == {"cpu-x86_64", "mcu-cortex-m4"}
+    (firmware,) = (channel(project) / "public/targets/mcu/small").rglob("*.bin")
+    assert parse(firmware.read_bytes(), "here").release == done["release"]
     again = project.run("channel", "publish", *where, "--proved")
     assert again.returncode == 0 and "unchanged" in again.stdout
     (kept,) = ledger(project, "small")
     assert (kept["kind"], kept["reason"]) == ("publication", "Ada: to 100 % of canary; try")
     assert kept["inputs"]["bundle"] == done["release"]
+
+
+def test_the_last_run_s_bundle_is_published_by_name_and_its_offer_settled(project, bundle):
+    refused(project, "E4", "publish", "refrigeration")
+    offers, release = OfferFolder(project.folder / ".firnline" / "offers"), tree_digest(bundle)
+    offers.offer(Offer("small", release, "beta", {"cpu-arm64": "not run"}))
+    refused(project, "V7", "publish", "small")
+    assert offers.waiting()
+    excused = ("--unproved", "cpu-arm64=no such board here", "--by", "Ada")
+    done = project.json("channel", "publish", "small", *excused)
+    assert (done["release"], done["track"], done["changed"]) == (release, "beta", True)
+    assert done["unproved"] == {"cpu-arm64": "no such board here"}
+    assert not offers.waiting()
+    settled = offers.get("small", release)
+    assert (settled.verdict, settled.by) == ("published", "Ada")
+    (bundle / "int8.onnx").write_bytes(b"another")
+    refused(project, "D", "publish", "small")
 
 
 def test_a_release_goes_on_and_back(project):

@@ -6,8 +6,11 @@ time never runs behind what the channel has signed: its timestamp says when it w
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+SKEW = timedelta(hours=1)
+"""How far two clocks that are right may lie apart."""
 
 
 def utc_now() -> datetime:

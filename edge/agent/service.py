@@ -92,10 +92,18 @@ class _Service:
                 await listener.close()
             await self._on_worker(self._scorer.close)
             self._worker.shutdown()
+        if self._stop.is_set():
+            await self._ended()
         for task in tasks:
             if task.done():
                 task.result()
             task.cancel()
+
+    async def _ended(self) -> None:
+        """It was asked to stop and did: no sign of a crash loop."""
+        with suppress(FirnlineError, OSError):
+            watched = self._standing.manifest
+            await _aside(partial(health.stopped, self._config, self._disk, watched))
 
     async def _listener(self) -> Listener | None:
         scoring = self._config.scoring

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edge.agent.clock import SKEW
 from edge.agent.config import Config
 from edge.agent.scores import FOLDER, LOCK, Summary, summary
 from edge.agent.state import State, load
@@ -104,7 +105,7 @@ def status(config: Config, now: datetime) -> Status:
         polled=polled,
         offline=silent,
         clock_floor=floor,
-        clock_behind=floor is not None and now < floor,
+        clock_behind=floor is not None and floor - now > SKEW,
         expires=_expires(config.state / TRUST),
         refused={key: f"[{item.code}] {item.found}" for key, item in state.refused.items()},
         scores=summary(config.state / FOLDER),

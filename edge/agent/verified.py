@@ -15,7 +15,7 @@ from tuf.api.metadata import Metadata, Root, Signed, Snapshot, TargetFile, Targe
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
-from edge.agent.clock import Clock
+from edge.agent.clock import SKEW, Clock
 from edge.agent.fetch import Fetcher, arbitrary
 from edge.agent.refusal import Seen, late, refusal
 from edge.agent.space import unwritable
@@ -34,8 +34,6 @@ _CONFIG = UpdaterConfig(
     targets_max_length=1 << 20,
 )
 _DOCUMENTS = "documents"
-_SKEW = timedelta(hours=1)
-"""How far the clocks of two publishers may lie apart."""
 _TUF = (
     RepositoryError, DownloadError, SecuresystemslibError, ValueError, TypeError, KeyError,
     AttributeError,
@@ -170,7 +168,7 @@ class Verified:
         issued = issued_at(trusted.timestamp)
         if issued is None:
             return None
-        if floor is not None and floor - issued > _SKEW:
+        if floor is not None and floor - issued > SKEW:
             raise DeliveryError(
                 "U7",
                 found=f"replayed timestamp: issued at {issued:%Y-%m-%dT%H:%M:%SZ}, after one of "

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Snapshot, Timestamp
+from tuf.api.metadata import MetaFile, Snapshot, Timestamp
 
 from edge.agent.runner import Runner
 from edge.disk import RealDisk
@@ -497,25 +497,17 @@ def test_a_thief_with_a_release_of_his_own(
 
 
 @pytest.mark.parametrize(
-    ("keys", "pinned", "code"),
-    [({"stable", "cpu"}, False, None), ({"stable", "cpu"}, True, "U8"), ({"stable"}, False, "U2")],
-    ids=["by version", "by sha256", "the track alone"],
+    ("keys", "pins", "code"),
+    [({"stable", "cpu"}, True, "U8"), ({"stable", "cpu"}, False, None), ({"stable"}, False, "U2")],
+    ids=["as published", "if it named versions alone", "the track alone"],
 )
 def test_a_thief_who_serves_other_metadata_under_the_same_number(
-    device: Unit, keys: set[str], pinned: bool, code: str | None
+    device: Unit, keys: set[str], pins: bool, code: str | None
 ) -> None:
-    """Without an online key: what the snapshot names by version alone, its own key can replace."""
+    """Without an online key: why the snapshot names tracks and kinds by their digest."""
     channel, honest, evil = device.channel, device.made(encoder=2), device.made(encoder=50)
-    snapshot = channel.signed["snapshot"]
-    assert isinstance(snapshot, Snapshot)
     channel.publish(honest)
-    for meta in snapshot.meta.values() if not pinned else ():
-        meta.hashes = meta.length = None
-    channel.write("snapshot")
-    timestamp = channel.signed["timestamp"]
-    assert isinstance(timestamp, Timestamp)
-    timestamp.snapshot_meta.hashes = timestamp.snapshot_meta.length = None
-    channel.write("timestamp")
+    _unpinned(device, "cpu-" if pins else "")
     online = {path: path.read_bytes() for path in (channel.public / "metadata").glob("*[tp].json")}
     numbers = {role: channel.signed[role].version for role in ("stable", channel.bin(evil.path))}
     _forged(device, dict.fromkeys(keys, 1), evil)
@@ -529,6 +521,16 @@ def test_a_thief_who_serves_other_metadata_under_the_same_number(
         assert device.runs == evil.release
     else:
         withstands(device, code, {"U8": "mix-and-match", "U2": "wrong key"}[code])
+
+
+def test_a_kind_stolen_replaces_a_bin_under_its_number_in_vain(device: Unit) -> None:
+    channel, honest, evil = device.channel, device.made(encoder=2), device.made(encoder=50)
+    channel.publish(honest)
+    _unpinned(device, "cpu-")
+    channel.target(channel.bin(honest.path), honest.path, evil.manifest)
+    channel.write(channel.bin(honest.path))
+    withstands(device, "U15", "arbitrary software", "cpu/")
+    recovers(device)
 
 
 def test_a_track_stolen_names_what_no_kind_signs(device: Unit) -> None:
@@ -659,6 +661,19 @@ def _forged(device: Unit, keys: dict[str, int], made: bundles.Made) -> None:
     channel.publish(made)
     if "targets" in keys:
         channel.commit("targets")
+
+
+def _unpinned(device: Unit, start: str) -> None:
+    """The snapshot names roles that begin so by version alone, as it does bins when published."""
+    channel = device.channel
+    snapshot, timestamp = channel.signed["snapshot"], channel.signed["timestamp"]
+    assert isinstance(snapshot, Snapshot) and isinstance(timestamp, Timestamp)
+    for name, meta in snapshot.meta.items():
+        if name.startswith(start):
+            meta.hashes = meta.length = None
+    content = channel.write("snapshot")
+    timestamp.snapshot_meta = MetaFile.from_data(snapshot.version, content, ["sha256"])
+    channel.write("timestamp")
 
 
 def _delegated(device: Unit, above: str, role: str | None, key: CryptoSigner) -> None:

@@ -97,6 +97,17 @@ def test_a_release_that_fails_to_answer_is_fallen_back_from(
         assert "rows in a row failed: [U33]" in found.refused[bad.release]
 
 
+def test_a_stop_that_was_asked_for_is_no_part_of_a_crash_loop(
+    small: tuple[channels.Channel, Device], tmp_path: Path
+) -> None:
+    _, unit = small
+    unit.pull()
+    with unit.service():
+        assert status(unit.config, utc_now()).boots == 1
+    found = status(unit.config, utc_now())
+    assert (found.boots, found.confirmed) == (0, False)
+
+
 def test_a_rollback_by_hand_reaches_the_running_service(
     small: tuple[channels.Channel, Device], tmp_path: Path
 ) -> None:

@@ -187,7 +187,7 @@ def _rollback(given: argparse.Namespace) -> int:
 
 
 def _init(given: argparse.Namespace) -> int:
-    from edge.agent.provision import Place, first_root, provision, vouched
+    from edge.agent.provision import Place, begins, first_root, provision, vouched
 
     place = Place(
         given.url,
@@ -199,7 +199,7 @@ def _init(given: argparse.Namespace) -> int:
         given.socket,
     )
     if given.root is not None:
-        with _opened(str(given.root)) as file:
+        with _opened(str(given.root), "U30") as file:
             root = file.read(_MOST_LINE_BYTES)
     else:
         root = first_root(given.url, Limits())
@@ -209,7 +209,7 @@ def _init(given: argparse.Namespace) -> int:
     elif given.root is None:
         root = vouched(root, _asked(), where)
     path = config_place(given.config)
-    config = provision(place, root, path, RealDisk())
+    config = provision(place, begins(root, where), path, RealDisk())
     found = {"config": str(path), "device": config.device, "state": str(config.state)}
     _say(given, found, f"wrote {path}\ndevice  {config.device}\nnext    firnline-agent pull")
     return GOOD
@@ -225,14 +225,14 @@ def _asked() -> str:
     return sys.stdin.readline()
 
 
-def _opened(source: str) -> BinaryIO:
+def _opened(source: str, code: str = "U31") -> BinaryIO:
     if source == "-":
         return sys.stdin.buffer
     try:
         return Path(source).open("rb")
     except OSError as error:
         raise DeliveryError(
-            "U31",
+            code,
             found=f"no file that can be read: {error.strerror}",
             where=source,
             mend="name a file, or - for standard input",

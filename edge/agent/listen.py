@@ -107,14 +107,19 @@ def _bound(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and not stat.S_ISSOCK(path.lstat().st_mode)):
         raise wrong("a path where something else lies", f"scoring, socket, {path}")
-    path.unlink(missing_ok=True)
+    # It gets its name once it listens: who finds the path may connect.
+    unnamed = path.with_name(f".{os.getpid()}")
+    unnamed.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
-    # Set before the name exists, so that nobody else gets in between bind and chmod.
+    # Set before any name exists, so that nobody else gets in between bind and chmod.
     before = os.umask(0o117)
     try:
-        listening.bind(str(path))
+        listening.bind(str(unnamed))
+        listening.listen()
+        unnamed.replace(path)
     except OSError as error:
         listening.close()
+        unnamed.unlink(missing_ok=True)
         raise wrong(f"no path for a socket: {error}", f"scoring, socket, {path}") from error
     finally:
         os.umask(before)

@@ -4,6 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from securesystemslib.exceptions import Error as SecuresystemslibError
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root
+
 from edge.agent.config import Config, Limits, parse
 from edge.agent.fetch import Fetcher
 from edge.agent.table import wrong
@@ -99,6 +103,31 @@ def first_root(url: str, limits: Limits) -> bytes:
     """
     with Fetcher(url, limits) as fetcher:
         return fetcher.download_bytes(_FIRST, _MOST_BYTES)
+
+
+def begins(root: bytes, where: str) -> bytes:
+    """A root.json that a device can begin with: a root that enough of its own keys sign.
+
+    Whose keys they are it cannot tell. What lies in the wrong file is found here, and not by the
+    first poll of a device that somebody has left (TUF specification 1.0.34, section 5.3.5).
+
+    Args:
+        root: Its bytes.
+        where: What it was read from, for the error.
+
+    Raises:
+        DeliveryError: U30, it is none.
+    """
+    try:
+        found = Metadata[Root].from_bytes(root)
+        found.signed.verify_delegate(Root.type, found.signed_bytes, found.signatures)
+    except (RepositoryError, SecuresystemslibError, ValueError, AttributeError, TypeError) as error:
+        raise wrong(
+            f"no root.json of a channel: {str(error)[:200]}",
+            where,
+            "ask the channel's owner for the root.json that `firnline channel init` printed",
+        ) from error
+    return root
 
 
 def vouched(root: bytes, sha256: str, where: str) -> bytes:

@@ -30,9 +30,7 @@ SelfTest = Callable[[Path], object]
 """Runs a release's own golden vectors through its own graphs; raises U22 when they differ."""
 
 _HEARD = timedelta(minutes=15)
-_OF_THE_RELEASE = frozenset(
-    {"D1", "D4", "D5", "D6", "D7", "D8", "D9", "U11", "U12", "U13", "U14", "U22"}
-)
+_OF_THE_RELEASE = frozenset({"D1", "D4", "D5", "D6", "D7", "D8", "D9", "U11", "U12", "U13", "U22"})
 """What a release itself is refused for: fetched again, it would fail again. Bytes that differ or
 lack on this disk (D2, D3) are the disk's fault, since every part had its digest when it came."""
 

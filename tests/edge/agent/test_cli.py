@@ -135,10 +135,33 @@ def test_a_root_that_nobody_vouches_for_is_not_taken(
     assert init(path, url, "--root", str(tmp_path / "given.json")) == 1
     assert "a device that is configured already" in capsys.readouterr().err
     assert init(tmp_path / "other.toml", url, "--root", str(tmp_path / "none.json")) == 1
+    assert "error [U30] no file that can be read" in capsys.readouterr().err
     assert not (tmp_path / "other.toml").exists()
     # What was cut off before the configuration was written is run again.
     path.unlink()
     assert init(path, url, "--root", str(tmp_path / "given.json")) == 0
+
+
+@pytest.mark.parametrize("what", ["nothing", "timestamp", "changed"])
+def test_a_root_that_no_device_can_begin_with_is_not_taken(
+    what: str,
+    site: tuple[channels.Channel, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made, url = site
+    contents = {
+        "nothing": b"{",
+        "timestamp": (made.public / "metadata/timestamp.json").read_bytes(),
+        "changed": made.root_bytes.replace(b'"version":1', b'"version":2'),
+    }
+    assert contents["changed"] != made.root_bytes
+    (tmp_path / "given.json").write_bytes(contents[what])
+    told = sha256(contents[what]).hexdigest()
+    path = tmp_path / "etc/agent.toml"
+    assert init(path, url, "--root", str(tmp_path / "given.json"), "--root-sha256", told) == 1
+    assert "error [U30] no root.json of a channel" in capsys.readouterr().err
+    assert not path.parent.exists()
 
 
 def test_the_digest_is_asked_of_whoever_sits_there(

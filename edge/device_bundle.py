@@ -19,6 +19,7 @@ from firnline.errors import DeliveryError
 
 PROOF, TARGET = "proof.json", "target"
 _SHARED = ("features.lock", "LICENSE")
+_PAPERS = ("MODEL_CARD.md", "bom.cdx.json")
 _KEPT = ("name", "input", "outputs", "decide", "stages", "handshake", "lock", "licences")
 """Fields of the whole bundle's manifest that a device's repeats."""
 
@@ -90,6 +91,9 @@ def _places(manifest: Mapping[str, Any], target: str) -> Iterator[tuple[str, str
         yield from ((link["graph"], link["graph"]) for link in manifest["run"])
         yield from ((name, name) for name in files if name.startswith(f"{GOLDEN}/"))
         return
+    # People pull these by hand, and build with them; a device that runs alone has no reader, and
+    # the papers, which change with every release, would be as large as all it fetches.
+    yield from ((name, name) for name in _PAPERS if name in files)
     for name in files:
         inside = PurePosixPath(name)
         if inside.is_relative_to(folder) and not inside.is_relative_to(f"{folder}/vectors"):

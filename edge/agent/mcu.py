@@ -30,7 +30,7 @@ from firnline.contracts.places import kind
 from firnline.errors import DeliveryError
 
 _PROJECT = "target"
-_KEPT = ("proof.json", "LICENSE")
+_KEPT = ("proof.json", "LICENSE", "MODEL_CARD.md", "bom.cdx.json")
 _WORK = "pulled"
 
 

@@ -70,6 +70,14 @@ def test_a_microcontrollers_bundle_has_its_project_and_no_vectors(bundle, tmp_pa
     assert inside == {"target/src/small.c", "target/src/firnline_base.h", "target/proof.json"}
 
 
+def test_papers_go_where_people_pull_by_hand_and_weigh_on_no_device(tmp_path) -> None:
+    made, papers = contents(), {"MODEL_CARD.md": b"# small", "bom.cdx.json": b"{}"}
+    pack(tmp_path / "whole", replace(made, files={**made.files, **papers}))
+    for target, there in (("mcu-cortex-m4", set(papers)), ("cpu-x86_64", set())):
+        make(tmp_path / "whole", target, tmp_path / target)
+        assert set(verify(tmp_path / target)["files"]) & set(papers) == there
+
+
 def test_the_same_bundle_gives_the_same_bytes(bundle, device, tmp_path) -> None:
     again = make(bundle, "cpu-x86_64", tmp_path / "again")
     assert again == tree_digest(device)

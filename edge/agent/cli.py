@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 from edge.agent.config import DEFAULT, VARIABLE, Config, Limits, load
 from edge.agent.config import place as config_place
 from edge.disk import RealDisk
+from firnline.contracts.places import kind
 from firnline.errors import DeliveryError, FirnlineError
 
 _EXITS = """\
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # It tells of each key that did not sign, where two of three are enough; what is refused is
+    # told by an error.
+    logging.getLogger("tuf").setLevel(logging.ERROR)
     try:
         return int(given.command(given))
     except FirnlineError as error:
@@ -76,6 +81,7 @@ def _pull(given: argparse.Namespace) -> int:
     config = load(given.config)
     if given.out is not None:
         return _pull_folder(config, given)
+    _runs_here(config)
     with Fetcher(config.url, config.limits) as fetcher:
         outcome = update(config, RealDisk(), fetcher, self_test)
         requests, received = fetcher.requests, fetcher.received
@@ -98,6 +104,16 @@ def _pull(given: argparse.Namespace) -> int:
     release = running[:12] if running else "none"
     _say(given, found, f"{told.get(outcome.step, outcome.step)}\nrelease  {release}")
     return GOOD if running else LOOK
+
+
+def _runs_here(config: Config) -> None:
+    if kind(config.target) != "cpu":
+        raise DeliveryError(
+            "U40",
+            found=f"target {config.target}, which no host runs",
+            where="the agent's configuration, target",
+            mend="`firnline-agent pull --out FOLDER` leaves what goes to the chip",
+        )
 
 
 def _pull_folder(config: Config, given: argparse.Namespace) -> int:
@@ -154,6 +170,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     config = load(given.config)
+    _runs_here(config)
     if given.rows is None:
         from edge.agent.service import serve
 
@@ -211,7 +228,10 @@ def _init(given: argparse.Namespace) -> int:
     path = config_place(given.config)
     config = provision(place, begins(root, where), path, RealDisk())
     found = {"config": str(path), "device": config.device, "state": str(config.state)}
-    _say(given, found, f"wrote {path}\ndevice  {config.device}\nnext    firnline-agent pull")
+    named = "" if given.config is None else f" --config {shlex.quote(str(given.config))}"
+    out = "" if kind(config.target) == "cpu" else " --out FOLDER"
+    following = f"next    firnline-agent pull{named}{out}"
+    _say(given, found, f"wrote {path}\ndevice  {config.device}\n{following}")
     return GOOD
 
 

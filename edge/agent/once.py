@@ -5,6 +5,7 @@ A device that has no service believes a release by these: each run is a start of
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from edge.agent.runner import Runner
 from edge.agent.scores import FOLDER, LOCK, ScoreLog
 from edge.agent.scoring import Scorer, nothing_installed
 from edge.disk import Disk
+from firnline.errors import FirnlineError
 
 _LOG = logging.getLogger("firnline.agent")
 _ROWS_AT_ONCE = 64
@@ -49,10 +51,12 @@ def score(config: Config, disk: Disk, lines: Iterable[bytes]) -> Iterator[dict[s
                 yield from scorer.answer(batch)
                 found = _judged(config, disk, found, scorer)
             if found.on_trial and scorer.answered >= config.health.confirm_answers:
-                found = _told(confirm(config, disk, found.manifest))
+                with _postponed():
+                    found = _told(confirm(config, disk, found.manifest))
         finally:
             scorer.close()
-            stopped(config, disk, found.manifest)
+            with _postponed():
+                stopped(config, disk, found.manifest)
 
 
 def _judged(config: Config, disk: Disk, found: Standing, scorer: Scorer) -> Standing:
@@ -63,6 +67,15 @@ def _judged(config: Config, disk: Disk, found: Standing, scorer: Scorer) -> Stan
     now = _told(failed(config, disk, reason, found.manifest))
     scorer.use(None if now.slot is None else Runner(now.slot))
     return now
+
+
+@contextmanager
+def _postponed() -> Iterator[None]:
+    """What a full disk keeps from being written waits for the next run: rows have answers."""
+    try:
+        yield
+    except (FirnlineError, OSError) as error:
+        _LOG.warning("%s", error)
 
 
 def _told(found: Standing) -> Standing:

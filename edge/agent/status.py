@@ -33,7 +33,7 @@ class Status:
         boots: Starts on trial.
         back: Digest of the release that `rollback` goes back to.
         assigned: `track/ensemble@version` of the last assignment seen.
-        polled: Last good poll.
+        polled: Last good poll that was written down; a later one came less than 15 minutes after.
         offline: No good poll for longer than the grace.
         clock_floor: Latest time that the channel has signed.
         clock_behind: The system's clock is wrong: it tells an earlier time than that.
@@ -115,10 +115,13 @@ def status(config: Config, now: datetime) -> Status:
 
 def text(found: Status, now: datetime) -> str:
     """A status for people: one line a fact."""
+    if found.clock_floor is not None:
+        now = max(now, found.clock_floor)
     scores, polled = found.scores, found.polled
     trial = "confirmed" if found.confirmed else f"on trial, start {found.boots}"
     release = f"{found.release[:12]}  {trial}" if found.release else "nothing is installed"
-    heard = "never" if polled is None else f"{_age(now, polled)} ago"
+    # Not every poll is written down.
+    heard = "never" if polled is None else f"at most {_age(now, polled)} ago"
     rows = [
         ("device", f"{found.device}  {found.target}"),
         ("channel", f"{found.channel}{_insecure(found.channel)}"),

@@ -99,6 +99,7 @@ def assign(
     pins: Mapping[str, Pin],
     share: float = 1.0,
     reason: str = "",
+    above: int = 0,
 ) -> Assignment:
     """The next assignment: a release for a share of the fleet, what stood before for the rest.
 
@@ -113,6 +114,7 @@ def assign(
         pins: Target -> its manifest.
         share: Of the fleet, in (0, 1].
         reason: Why, in one sentence.
+        above: The version is above it, whatever stood before: devices may have seen it.
 
     Raises:
         DeliveryError: V10, the share is not in (0, 1].
@@ -135,7 +137,7 @@ def assign(
     return Assignment(
         ensemble=plain(ensemble),
         track=plain(track),
-        version=before.version + 1 if before else 1,
+        version=max(before.version if before else 0, above) + 1,
         salt=before.salt if before is not None and widened else sha256(release)[:16],
         waves=waves,
         pins={wave.release: known[wave.release] for wave in waves},

@@ -1,6 +1,8 @@
 import json
 import os
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from edge.agent.cli import main
 from edge.agent.config import load
 from edge.agent.scores import read
+from edge.agent.status import status, text
 from tests.edge.agent import bundles, channels
 
 ROWS = "".join(
@@ -207,3 +210,52 @@ def test_out_is_for_targets_that_this_host_does_not_run(
 ) -> None:
     code, error = told(capsys, "pull", "--out", str(tmp_path / "out"))
     assert (code, error["code"]) == (1, "U40")
+
+
+@pytest.mark.parametrize("command", [["pull"], ["run"], ["run", "--rows", "-"]])
+def test_a_host_does_not_try_what_goes_to_a_chip(
+    command: list[str],
+    site: tuple[channels.Channel, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made, url = site
+    (tmp_path / "root.json").write_bytes(made.root_bytes)
+    path = tmp_path / "a chip.toml"
+    arguments = ["--root", str(tmp_path / "root.json"), "--target", "mcu-cortex-m4"]
+    assert init(path, url, *arguments) == 0
+    said = f"next    firnline-agent pull --config '{path}' --out FOLDER\n"
+    assert capsys.readouterr().out.endswith(said)
+    code, error = told(capsys, *command, "--config", str(path))
+    assert (code, error["code"]) == (1, "U40")
+    assert "pull --out FOLDER" in str(error["mend"])
+    assert not load(path).state.exists()
+
+
+def test_a_root_key_that_did_not_sign_is_not_told_where_two_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = channels.Channel(tmp_path / "public")
+    made.publish(bundles.make(tmp_path / "a"))
+    made.keys["root"].pop()
+    made.rotate("timestamp")
+    made.commit()
+    monkeypatch.setenv("FIRNLINE_AGENT_CONFIG", str(tmp_path / "etc/agent.toml"))
+    with channels.serve(made.public) as served:
+        told = sha256(made.root_bytes).hexdigest()
+        assert init(tmp_path / "etc/agent.toml", served.url, "--root-sha256", told) == 0
+        assert main(["pull"]) == 0
+    assert (load().state / "trust/root_history/2.root.json").is_file()
+    assert caplog.text == ""
+
+
+def test_a_clock_behind_does_not_make_metadata_look_younger(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pull"]) == 0
+    found = status(load(), datetime(1970, 1, 1, tzinfo=UTC))
+    said = text(found, datetime(1970, 1, 1, tzinfo=UTC))
+    assert "clock     behind the channel's signed time" in said
+    left = re.search(r"metadata  \w+ ends in (\d+) ", said)
+    assert left and int(left[1]) < 1000
+    assert re.search(r"polled    at most \d+ s ago", said)

@@ -8,6 +8,7 @@ import pytest
 from edge.agent.once import score
 from edge.disk import RealDisk
 from tests.edge.agent import bundles
+from tests.edge.agent.test_health import ReadOnly
 from tests.edge.agent.test_service import failing
 from tests.edge.agent.units import HEALTH, Unit, unit
 
@@ -34,6 +35,17 @@ def test_a_release_is_confirmed_by_the_rows_it_answers(device: Unit) -> None:
     assert (device.state.on_trial, device.state.boots) == (True, 0)
     run(device, GOOD, b"no row", GOOD, GOOD)
     assert not device.state.on_trial
+
+
+def test_rows_are_answered_where_nothing_can_be_written(
+    device: Unit, caplog: pytest.LogCaptureFixture
+) -> None:
+    device.release()
+    device.pull()
+    found = list(score(device.config, ReadOnly(), [GOOD, GOOD]))
+    assert [set(answer) & {"answer", "error"} for answer in found] == [{"answer"}, {"answer"}]
+    assert "Read-only file system" in caplog.text
+    assert device.state.on_trial
 
 
 def test_a_release_that_fails_rows_gives_way_to_the_one_before(device: Unit) -> None:

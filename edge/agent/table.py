@@ -12,7 +12,7 @@ from firnline.errors import DeliveryError
 
 T = TypeVar("T")
 _LARGEST = float(1 << 53)
-_MEND = "docs/agent.md lists every key; `firnline-agent init` writes a file that is right"
+_MEND = "docs/reference/agent.md lists every key; `firnline-agent init` writes a file that is right"
 
 
 def number(default: float | None, least: float, most: float = _LARGEST) -> Any:

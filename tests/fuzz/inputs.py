@@ -34,7 +34,8 @@ class Harness:
 def laid_out(data: bytes) -> bytes:
     """A .npy file; where the header asks for it, laid out as a tree tells."""
     content = data[HEADER:]
-    with suppress(ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError):
+    wrong = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+    with suppress(*wrong):
         if data[1] & SIGNED:
             told = json.loads(content)
             shape = "".join(f"{length}, " for length in told["shape"])

@@ -45,6 +45,7 @@ class Pulled:
         release: Digest of the release.
         changed: Whether anything had to be written.
         firmware: What its firmware manifest says; None where the chip has no bootloader of ours.
+        keys: The mcu role's public keys, 64 hex digits each: what a bootloader trusts.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Pulled:
     release: str
     changed: bool
     firmware: Firmware | None
+    keys: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The pull as `--json` prints it."""
@@ -99,21 +101,26 @@ def pull(
             files = _project(config, fetcher, work, offer)
         finally:
             disk.remove(work.folder)
+        keys: list[str] = []
         if kind(config.target) == KIND:
             root = config.root.read_bytes()
             channel = Verified(config.state / TRUST, root, disk, fetcher, clock)
             files[NAME] = fetch(channel, offer, files.get("proof.json", b""))
             files |= verifier()
-        told = {
+            keys = [key.hex() for key in channel.keys(KIND)]
+        told: dict[str, Any] = {
             "ensemble": offer.ensemble,
             "target": offer.target,
             "release": offer.release,
             "manifest": offer.sha256,
+            "keys": keys,
         }
         # Asked again: a person may have begun to work there meanwhile.
         changed = leave(folder, files, told, earlier(folder), disk)
     firmware = parse(files[NAME], NAME) if NAME in files else None
-    return Pulled(folder, offer.ensemble, offer.target, offer.release, changed, firmware)
+    return Pulled(
+        folder, offer.ensemble, offer.target, offer.release, changed, firmware, tuple(keys)
+    )
 
 
 def _offer(

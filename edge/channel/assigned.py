@@ -68,6 +68,7 @@ def following(
     reason: str,
     *,
     back: bool = False,
+    above: int = 0,
 ) -> Assignment:
     """The next assignment of a track, or the one that stands where it assigns just that.
 
@@ -80,6 +81,7 @@ def following(
         share: Of the fleet, in (0, 1].
         reason: Why, in one sentence.
         back: A rollback: it may end a rollout that is not finished.
+        above: Its version is above it; one that stands and is not is said again.
 
     Raises:
         DeliveryError: V10, the share is none or narrower; V11, another rollout is unfinished; V12,
@@ -92,7 +94,7 @@ def following(
             where=f"the assignment of {ensemble} on {track}",
             mend=f"say it in {_LONGEST_REASON} characters of UTF-8",
         )
-    found = assign(before, ensemble, track, release, pins, share, reason)
+    found = assign(before, ensemble, track, release, pins, share, reason, above)
     if before is None or back:
         return found
     if before.newest != release:
@@ -106,7 +108,7 @@ def following(
             mend="give a wider share; to take it back, `firnline channel rollback`",
         )
     same = (found.waves, found.pins) == (before.waves, before.pins)
-    return before if same else found
+    return before if same and before.version > above else found
 
 
 def commit_assignment(

@@ -8,7 +8,7 @@ they sign is signed by both, then a second root drops the old (specification, se
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,10 @@ from edge.channel import keys
 from edge.channel.commit import Change, commit
 from edge.channel.config import PEOPLE
 from edge.channel.counters import resigned, signer_of
-from edge.channel.metadata import (
-    after,
-    authority_of,
-    binned,
-    dated,
-    edited,
-    signed,
-    target_file,
-    verifies,
-)
+from edge.channel.drafts import finished, waiting
+from edge.channel.init import establish
+from edge.channel.lock import exclusive
+from edge.channel.metadata import authority_of, binned, edited, target_file, verifies
 from edge.channel.repository import Repository, too_few
 from edge.channel.state import State, metadata_file
 from edge.disk import Disk, RealDisk
@@ -53,6 +47,7 @@ class Signing:
         sha256: Of the signed bytes, for signers to compare.
         keyid: Whose signature.
         signatures: How many there are now.
+        names: Role -> threshold and key ids: who may sign for it once this is in force.
     """
 
     role: str
@@ -61,6 +56,7 @@ class Signing:
     sha256: str
     keyid: str
     signatures: int
+    names: Mapping[str, tuple[int, Sequence[str]]]
 
     def document(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -82,53 +78,6 @@ class Applied:
     def document(self) -> dict[str, Any]:
         """As `--json` prints it."""
         return asdict(self)
-
-
-def waiting(repo: Repository) -> list[Path]:
-    """Files that wait for signatures, roots first."""
-    found = [path for role in PEOPLE for path in repo.ceremony.glob(f"*.{role}.json")]
-    return sorted(found, key=lambda path: (path.name.endswith("targets.json"), _number(path)))
-
-
-def draft(repo: Repository, role: str) -> Path:
-    """Stage a root or targets as it is with a new expiry, signed by the keys at hand.
-
-    Args:
-        repo: The channel.
-        role: `root` or `targets`.
-
-    Raises:
-        DeliveryError: V8, another role; V14, a ceremony is under way; V1, V5, V6.
-    """
-    if role not in PEOPLE:
-        raise DeliveryError(
-            "V8",
-            found=f"the role {role!r}",
-            where="a ceremony",
-            mend="only root and targets are signed by people; the rest is renewed by itself",
-        )
-    with repo.locked() as state:
-        hold_idle(repo)
-        if role == "root":
-            return stage_roots(repo, state, [edited(state.root)])[0]
-        return stage_targets(repo, state, state.root.signed, edited(state.targets))
-
-
-def stage_roots(repo: Repository, state: State, roots: Sequence[Root]) -> list[Path]:
-    """Write roots that follow the newest one, signed by the keys at hand."""
-    staged, before = [], state.root.signed
-    for root in roots:
-        dated(root, before.version + 1, after(repo.now(), repo.config.period("root")))
-        staged.append(_stage(repo, "root", root, (before, root)))
-        before = root
-    return staged
-
-
-def stage_targets(repo: Repository, state: State, root: Root, targets: Targets) -> Path:
-    """Write a targets role that follows the present one, signed by the keys at hand."""
-    version = state.targets.signed.version + 1
-    dated(targets, version, after(repo.now(), repo.config.period("targets")))
-    return _stage(repo, "targets", targets, (state.root.signed, root))
 
 
 def sign(
@@ -156,17 +105,22 @@ def sign(
         sha256=bytes_digest(content),
         keyid=signer.public_key.keyid,
         signatures=len(metadata.signatures),
+        names=_names(metadata.signed),
     )
 
 
 def apply(repo: Repository) -> Applied:
     """Bring what is staged into force, once enough have signed; again after a kill.
 
+    The first root and targets make the channel.
+
     Raises:
         DeliveryError: V4, signatures are missing; V8, nothing is staged; V1 to V6.
     """
+    if (repo.ceremony / "1.root.json").exists() and not repo.stands():
+        return _founded(repo)
     with repo.locked() as state:
-        if not waiting(repo):
+        if not finished(repo, state):
             raise DeliveryError(
                 "V8",
                 found="nothing staged",
@@ -176,6 +130,23 @@ def apply(repo: Repository) -> Applied:
         return advance(repo, state)
 
 
+def _names(found: Root | Targets) -> dict[str, tuple[int, Sequence[str]]]:
+    delegations = None if isinstance(found, Root) else found.delegations
+    roles = found.roles if isinstance(found, Root) else delegations and delegations.roles
+    return {name: (each.threshold, each.keyids) for name, each in (roles or {}).items()}
+
+
+def _founded(repo: Repository) -> Applied:
+    with exclusive(repo.folder / "lock", repo.wait):
+        root, top = (metadata_file(repo.ceremony / f"1.{role}.json", _CARRIED) for role in PEOPLE)
+        _hold(root.signed, "root", root)
+        _hold(root.signed, "targets", top)
+        establish(repo, root, top)
+        for path in waiting(repo):
+            repo.disk.remove(path)
+    return Applied([root.signed.version], repo.state().names())
+
+
 def advance(repo: Repository, state: State) -> Applied:
     """Bring what is staged into force; the caller holds the lock.
 
@@ -183,11 +154,15 @@ def advance(repo: Repository, state: State) -> Applied:
     any moment every device finds what its root and the next one accept.
 
     Raises:
-        DeliveryError: V4, signatures are missing; V2 or V3, an online key is.
+        DeliveryError: V4, signatures are missing; V2 or V3, an online key is, and nothing changed.
     """
     roots, top = _staged(repo, state)
     _hold_signed(state, roots, top)
+    if top is not None or not all(_accepted(root.signed, state) for root in roots):
+        hold_online(repo, state, (roots or [state.root])[0].signed)
     change = _below(repo, state, top) if top is not None else None
+    if change is not None:
+        _hold_owned(repo, change)
     signed_anew = list(change.roles) if change else []
     for root in roots:
         if not _accepted(root.signed, state):
@@ -205,27 +180,21 @@ def advance(repo: Repository, state: State) -> Applied:
     return Applied([root.signed.version for root in roots], signed_anew)
 
 
-def hold_idle(repo: Repository) -> None:
-    """Refuse to stage beside what is staged already.
+def hold_online(repo: Repository, state: State, root: Root) -> None:
+    """Refuse to begin what could not be ended: a root would be in force, and nothing signed by it.
 
     Raises:
-        DeliveryError: V14.
+        DeliveryError: V2 to V4, snapshot or timestamp cannot be signed here.
     """
-    if found := waiting(repo):
-        raise DeliveryError(
-            "V14",
-            found=f"{', '.join(path.name for path in found)} waiting for signatures",
-            where=str(repo.ceremony),
-            mend="`firnline channel sign` each, then `firnline channel apply`; or remove the files",
-        )
+    repo.signed(root, "snapshot", edited(state.snapshot))
+    repo.signed(root, "timestamp", edited(state.timestamp))
 
 
-def _stage(repo: Repository, role: str, payload: Any, delegators: Iterable[Root]) -> Path:
-    keys_of = {key.keyid: key for root in delegators for key in authority_of(root, role).keys}
-    signers, _ = repo.at_hand(keys_of.values())
-    path = repo.ceremony / f"{payload.version}.{role}.json"
-    repo.disk.write(path, signed(payload, signers).to_bytes())
-    return path
+def _hold_owned(repo: Repository, change: Change) -> None:
+    """Likewise for tracks and kinds that have other keys: one of a kind's roles stands for all."""
+    for name, payload in change.roles.items():
+        if change.top is not None and name in (*TRACKS, *KINDS):
+            repo.signed(change.top.signed, name, payload)
 
 
 def _staged(
@@ -307,8 +276,3 @@ def _below(repo: Repository, state: State, top: Metadata[Targets]) -> Change:
 def _same(state: State, name: str, ids: Sequence[str], threshold: int) -> bool:
     now = authority_of(state.targets.signed, name)
     return (now.ids, now.threshold) == (list(ids), threshold)
-
-
-def _number(path: Path) -> int:
-    number = path.name.partition(".")[0]
-    return int(number) if number.isdigit() else 0

@@ -29,6 +29,8 @@ DAYS: Mapping[str, int] = {
 }
 """Days after which a role expires; a timestamp that is a week old is a freeze alarm."""
 
+_MOST_ABOVE = 1 << 31
+
 
 @dataclass(frozen=True)
 class Config:
@@ -37,10 +39,15 @@ class Config:
     Attributes:
         keys: Key id -> URI of its private half; keys that lie elsewhere are left out.
         days: Role -> days until what it signs expires; bins have those of their kind.
+        above: What is assigned from now on has a higher version, and firmware a higher counter:
+            the highest that devices may have seen of a channel that this one was rebuilt for.
+        bits: Of a path's hash that choose its bin, where kinds are made.
     """
 
     keys: Mapping[str, str]
     days: Mapping[str, int] = field(default_factory=lambda: DAYS)
+    above: int = 0
+    bits: int = 5
 
     def period(self, role: str) -> int:
         """Days until what a role signs expires."""
@@ -58,7 +65,8 @@ def load(folder: Path) -> Config:
         found = json.loads(path.read_bytes())
         if found["format"] != FORMAT:
             raise ValueError(f"format {str(found['format'])[:40]!r}, not {FORMAT!r}")
-        return Config(_texts(found["keys"]), periods(found["days"]))
+        above, bits = floor(found.get("above", 0)), binary(found.get("bits", 5))
+        return Config(_texts(found["keys"]), periods(found["days"]), above, bits)
     except FileNotFoundError as error:
         raise DeliveryError(
             "V1",
@@ -77,7 +85,13 @@ def load(folder: Path) -> Config:
 
 def save(folder: Path, config: Config, disk: Disk) -> None:
     """Write a channel's config whole."""
-    document = {"format": FORMAT, "keys": dict(config.keys), "days": dict(config.days)}
+    document = {
+        "format": FORMAT,
+        "keys": dict(config.keys),
+        "days": dict(config.days),
+        "above": config.above,
+        "bits": config.bits,
+    }
     text = json.dumps(document, indent=2, sort_keys=True)
     disk.write(folder / FILE, f"{text}\n".encode())
 
@@ -94,6 +108,38 @@ def periods(given: Mapping[str, Any]) -> dict[str, int]:
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 3650:
             raise ValueError(f"{role} expires in {days!r} days; give 1 to 3650")
     return {**DAYS, **given}
+
+
+def floor(above: Any) -> int:
+    """A version that devices may have seen.
+
+    Raises:
+        ValueError: It is none, or so high that firmware's 32 bits of a counter would run out.
+    """
+    if isinstance(above, bool) or not isinstance(above, int) or not 0 <= above < _MOST_ABOVE:
+        raise ValueError(f"versions above {str(above)[:40]}; give 0 to {_MOST_ABOVE - 1}")
+    return above
+
+
+def binary(bits: Any) -> int:
+    """Bits of a path's hash that choose its bin.
+
+    Raises:
+        ValueError: They are not 1 to 12.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 12:
+        raise ValueError(f"{bits!r} bits of hash; give 1 to 12: 2 to 4,096 bins a kind")
+    return bits
+
+
+def malformed(found: object) -> DeliveryError:
+    """V12: an option has a value that no channel can have; `found` says what could be."""
+    return DeliveryError(
+        "V12",
+        found=str(found),
+        where="the channel's options",
+        mend="give what the message names",
+    )
 
 
 def _texts(found: Mapping[str, Any]) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _wanted(repo: Repository, state: State, path: str, folder: Path | None) -> b
     # timestamp goes on above all they saw, and no counter was ever above the timestamp's version.
     number = max(top, state.timestamp.signed.version) + 1
     if path in standing:
-        if parse(standing[path], path).counter == top:
+        if parse(standing[path], path).counter == top > repo.config.above:
             return None
         return renewed(standing[path], _own(repo, state), number)
     return manifest(folder, _own(repo, state), number) if folder is not None else None

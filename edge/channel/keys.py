@@ -5,6 +5,7 @@
 | `file:PATH` | ed25519, encrypted PKCS#8 in PEM, readable by its owner alone |
 | `env:NAME` | PKCS#8 in PEM in an environment variable, as a secret store gives it |
 | `pkcs11:token=LABEL;id=%02?module-path=FILE` | ECDSA P-256 that never leaves a token (RFC 7512) |
+| `public:PATH` | the public half alone, in PEM: of a key whose holder signs elsewhere |
 """
 
 import os
@@ -12,13 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
@@ -86,6 +89,8 @@ def ensure(uri: str, secrets: Secrets = environment, *, disk: Disk | None = None
         DeliveryError: V2 or V3, as `new_key` and `open_key`.
     """
     scheme, rest = _split(uri)
+    if scheme == "public":
+        return _public(Path(rest), uri)
     if scheme == "pkcs11":
         from edge.channel import token
 
@@ -98,7 +103,23 @@ def ensure(uri: str, secrets: Secrets = environment, *, disk: Disk | None = None
 def there(uri: str) -> bool:
     """Whether a URI holds a key already, as far as can be told without its secret."""
     scheme, rest = _split(uri)
-    return Path(rest).exists() if scheme == "file" else scheme == "env" and rest in os.environ
+    if scheme in ("file", "public"):
+        return Path(rest).exists()
+    return scheme == "env" and rest in os.environ
+
+
+def elsewhere(uri: str) -> bool:
+    """Whether a URI has the public half alone: its holder signs somewhere else."""
+    return uri.startswith("public:")
+
+
+def public_pem(key: Key) -> bytes:
+    """The public half of a key of ours, as `public:PATH` reads it: SubjectPublicKeyInfo in PEM."""
+    found = str(key.keyval["public"])
+    if key.keytype != "ed25519":
+        return found.encode()
+    raw = Ed25519PublicKey.from_public_bytes(bytes.fromhex(found))
+    return raw.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def open_key(uri: str, secrets: Secrets = environment) -> Signer:
@@ -136,8 +157,20 @@ def signer(uri: str, public_key: Key, secrets: Secrets = environment) -> Signer:
     return found
 
 
+def _public(path: Path, uri: str) -> SSlibKey:
+    try:
+        return SSlibKey.from_crypto(load_pem_public_key(path.read_bytes()))
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        mend = "have its holder write it again with `firnline channel key URI --public FILE`"
+        raise _mismatch("no readable public key in PEM", uri, mend) from error
+
+
 def _private(uri: str, secrets: Secrets) -> PrivateKeyTypes:
     scheme, rest = _split(uri)
+    if scheme == "public":
+        raise _mismatch(
+            "a public half, which signs nothing", uri, "sign where the key is: `channel sign`"
+        )
     pem = _from_file(Path(rest), uri) if scheme == "file" else os.environ.get(rest, "").encode()
     if not pem:
         raise _mismatch("no key", uri, f"set {rest} to the key's PEM")
@@ -165,11 +198,11 @@ def _from_file(path: Path, uri: str) -> bytes:
 
 def _split(uri: str) -> tuple[str, str]:
     scheme, colon, rest = uri.partition(":")
-    if not colon or not rest or scheme not in ("file", "env", "pkcs11"):
+    if not colon or not rest or scheme not in ("file", "env", "pkcs11", "public"):
         raise _mismatch(
             "no URI of a key",
             uri[:80],
-            "name it as file:PATH, env:NAME or pkcs11:token=LABEL;id=%02",
+            "name it as file:PATH, env:NAME, pkcs11:token=LABEL;id=%02 or public:PATH",
         )
     return scheme, rest
 

@@ -4,7 +4,7 @@ Source: TUF specification 1.0.34, section 4; TAP 15 for the hash bins.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -48,6 +48,11 @@ class Authority:
     def ids(self) -> list[str]:
         """The key ids, in order."""
         return [key.keyid for key in self.keys]
+
+
+def unique(keys: Iterable[Key], threshold: int) -> Authority:
+    """Who may sign, a key that was named twice counted once."""
+    return Authority(list({key.keyid: key for key in keys}.values()), threshold)
 
 
 def root(authorities: Mapping[str, Authority]) -> Root:

@@ -54,7 +54,8 @@ def promote(
             )
         said = reason or (origin.reason if origin and origin.newest == chosen else "")
         found = pins(state, ensemble, chosen)
-        after = following(before, ensemble, to, chosen, found, share, said)
+        above = repo.config.above
+        after = following(before, ensemble, to, chosen, found, share, said, above=above)
         if after is not before:
             commit_assignment(repo, state, after)
         return outcome(before, after)

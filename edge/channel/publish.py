@@ -191,7 +191,8 @@ def put(
             mend="what is published never changes; build a new release",
         )
     before = state.assignment(track, ensemble)
-    after = following(before, ensemble, track, release, {**standing, **pins}, share, reason)
+    found, above = {**standing, **pins}, repo.config.above
+    after = following(before, ensemble, track, release, found, share, reason, above=above)
     changed = after is not before
     if changed:
         written = commit_assignment(repo, state, after, deliveries)

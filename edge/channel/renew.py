@@ -11,9 +11,10 @@ from typing import Any
 
 from tuf.api.metadata import Targets
 
-from edge.channel.ceremony import advance, stage_roots, stage_targets, waiting
+from edge.channel.ceremony import advance
 from edge.channel.commit import Change, commit
 from edge.channel.config import ONLINE, PEOPLE
+from edge.channel.drafts import stage, waiting
 from edge.channel.metadata import authority_of, edited
 from edge.channel.repository import Repository, too_few
 from edge.channel.state import State
@@ -146,11 +147,10 @@ def _lacking(repo: Repository, state: State, role: str) -> str:
 
 def _sign(repo: Repository, state: State, roles: Sequence[str]) -> None:
     people = [role for role in roles if role in PEOPLE]
-    if "root" in people:
-        stage_roots(repo, state, [edited(state.root)])
-    if "targets" in people:
-        stage_targets(repo, state, state.root.signed, edited(state.targets))
     if people:
+        roots = [edited(state.root)] if "root" in people else []
+        targets = edited(state.targets) if "targets" in people else None
+        stage(repo, state, roots, targets)
         advance(repo, state)
     below: dict[str, Targets] = {
         role: edited(state.role(role)) for role in roles if role not in (*PEOPLE, *ONLINE)

@@ -16,6 +16,7 @@ from edge.channel.lock import exclusive
 from edge.channel.metadata import authority_of, signed
 from edge.channel.state import State, read
 from edge.disk import Disk, RealDisk
+from firnline.contracts.places import METADATA
 from firnline.errors import DeliveryError
 
 
@@ -60,6 +61,10 @@ class Repository:
             DeliveryError: V1 no channel, V12 its config cannot be read.
         """
         return configs.load(self.folder)
+
+    def stands(self) -> bool:
+        """Whether a channel was ever committed here."""
+        return (self.public / METADATA / "timestamp.json").exists()
 
     def state(self) -> State:
         """What is committed, verified.
@@ -129,11 +134,12 @@ class Repository:
         """Learn where keys are, and forget those that no role names any more.
 
         Args:
-            places: Key id -> URI.
+            places: Key id -> URI; one that has the public half alone says nothing of where.
             dropped: Key ids.
         """
         kept = {keyid: uri for keyid, uri in self.config.keys.items() if keyid not in dropped}
-        self.config = replace(self.config, keys={**kept, **places})
+        learnt = {keyid: uri for keyid, uri in places.items() if not keys.elsewhere(uri)}
+        self.config = replace(self.config, keys={**kept, **learnt})
         configs.save(self.folder, self.config, self.disk)
 
 

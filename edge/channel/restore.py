@@ -16,9 +16,9 @@ from tuf.api.metadata import Metadata, Root
 
 from edge.channel import config as configs
 from edge.channel import keys as keyring
-from edge.channel.commit import Change, commit
+from edge.channel.commit import Change, commit, numbered
 from edge.channel.config import ROLES
-from edge.channel.init import empty_roles
+from edge.channel.init import GIVEN, empty_roles
 from edge.channel.lock import exclusive
 from edge.channel.metadata import TOP, Authority, after, dated, edited, targets, verifies
 from edge.channel.mirror import copy
@@ -76,20 +76,24 @@ def from_mirror(
         uris: Of the keys; each is opened, and its role follows from the metadata.
         secrets: Gives their passphrases.
         days: Role -> days until what it signs expires.
-        above: New versions are above it, where the mirror is older than what devices saw.
+        above: New versions are above it, where the mirror is older than what devices saw. What the
+            tracks assign stays as it is in the mirror until it is said again: a device that saw
+            more keeps what it runs (U6) until then.
         disk: Where files are written; the real one unless told.
         now: The time, in UTC.
 
     Raises:
         DeliveryError: V1, a channel stands there; V6, the mirror does not verify from the root;
-            V2 to V4, keys of snapshot or timestamp are missing.
+            V2 to V4, keys of snapshot or timestamp are missing; V12, a role, period or version
+            that is none.
     """
     repo = Repository(folder, secrets, disk, now)
     with exclusive(folder / "lock"):
         _hold_free(repo)
+        repo.config = _config(days or {}, above)
         state = read(mirror)
         _hold_descends(mirror, root)
-        _adopt(repo, uris, days or {})
+        _adopt(repo, uris)
         missing = list(copy(repo, state))
         # The mirror may be behind: only a snapshot and timestamp of our own are put online.
         roles = {name: edited(state.role(name)) for name in state.names()} if above else {}
@@ -116,7 +120,8 @@ def from_keys(
         folder: Of the channel; none may stand there.
         roots: In a row up to the newest, as a device keeps them.
         uris: Role -> URIs of its keys.
-        above: New versions are above it: the highest that any device may have seen.
+        above: New versions are above it, those of assignments and counters of firmware too: the
+            highest that any device may have seen.
         bits: Of a path's hash that choose its bin.
         secrets: Gives their passphrases.
         days: Role -> days until what it signs expires.
@@ -125,13 +130,14 @@ def from_keys(
 
     Raises:
         DeliveryError: V1, a channel stands there; V6, the roots are no row; V2 to V4, keys are
-            missing.
+            missing; V12, a role, period or version that is none.
     """
     repo = Repository(folder, secrets, disk, now)
     with exclusive(folder / "lock"):
         _hold_free(repo)
+        repo.config = _config(days or {}, above, bits)
         newest = _write_roots(repo, roots)
-        found = _adopt(repo, [uri for each in uris.values() for uri in each], days or {})
+        found = _adopt(repo, [uri for each in uris.values() for uri in each])
         below = {
             role: Authority([found[uri].public_key for uri in uris.get(role, ())], 1)
             for role in ROLES
@@ -154,7 +160,7 @@ def from_keys(
 
 
 def _hold_free(repo: Repository) -> None:
-    if (repo.public / METADATA / "timestamp.json").exists():
+    if repo.stands():
         raise DeliveryError(
             "V1",
             found="a channel stands there",
@@ -196,18 +202,28 @@ def _write_roots(repo: Repository, roots: Sequence[bytes]) -> Metadata[Root]:
     return newest_root(repo.public / METADATA)
 
 
-def _adopt(repo: Repository, uris: Sequence[str], days: Mapping[str, int]) -> dict[str, Signer]:
+def _config(days: Mapping[str, int], above: int, bits: int = 5) -> configs.Config:
+    try:
+        periods, floor = configs.periods(days), configs.floor(above)
+        return configs.Config({}, periods, floor, configs.binary(bits))
+    except ValueError as error:
+        raise configs.malformed(error) from error
+
+
+def _adopt(repo: Repository, uris: Sequence[str]) -> dict[str, Signer]:
     """Open the keys, and write the config that names them."""
     found = {uri: keyring.open_key(uri, repo.secrets) for uri in uris}
-    places = {signer.public_key.keyid: uri for uri, signer in found.items()}
-    repo.config = configs.Config(places, configs.periods(days))
-    configs.save(repo.folder, repo.config, repo.disk)
+    repo.adopt({signer.public_key.keyid: uri for uri, signer in found.items()})
     return found
 
 
 def _told(repo: Repository, missing: Sequence[str]) -> Restored:
     state = repo.state()
     parts = repo.public / PARTS
+    metadata = repo.public / METADATA
+    oldest = min(number for role, number in numbered(metadata) if role == "root")
+    # What new devices are given, as `init` leaves it: they follow the row of roots from there.
+    repo.disk.write(repo.folder / GIVEN, (metadata / f"{oldest}.root.json").read_bytes())
     return Restored(
         folder=repo.folder,
         root_version=state.root.signed.version,

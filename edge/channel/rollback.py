@@ -39,10 +39,14 @@ def rollback(
         chosen = (
             full_name(state, ensemble, release) if release else _earlier(state, track, ensemble)
         )
-        if before.newest == chosen and before.waves[0].share == 1:
+        above = repo.config.above
+        stands = before.newest == chosen and before.waves[0].share == 1
+        if stands and before.version > above:
             return outcome(before, before)
         found = pins(state, ensemble, chosen)
-        after = following(before, ensemble, track, chosen, found, 1.0, reason, back=True)
+        after = following(
+            before, ensemble, track, chosen, found, 1.0, reason, back=True, above=above
+        )
         commit_assignment(repo, state, after)
         return outcome(before, after)
 

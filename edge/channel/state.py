@@ -155,7 +155,8 @@ def read(public: Path) -> State:
             "V1",
             found="no timestamp.json",
             where=str(folder),
-            mend="make a channel with `firnline channel init`, or name its folder",
+            mend="make a channel with `firnline channel init`, or name its folder; one that was "
+            "lost comes back with `firnline channel restore`, as devices take no new root",
         )
     root = newest_root(folder)
     timestamp: Metadata[Timestamp] = metadata_file(folder / "timestamp.json")
@@ -211,7 +212,9 @@ def metadata_file(path: Path, mend: str = _REBUILD) -> Metadata[Any]:
     """
     try:
         return Metadata.from_bytes(path.read_bytes())
-    except (OSError, DeserializationError, RepositoryError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise _broken(path, f"it cannot be read: {error.strerror}", mend) from error
+    except (DeserializationError, RepositoryError, json.JSONDecodeError) as error:
         raise _broken(path, f"no readable metadata: {error}", mend) from error
 
 

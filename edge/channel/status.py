@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from edge.channel import keys
-from edge.channel.ceremony import waiting
 from edge.channel.config import ONLINE, PEOPLE
+from edge.channel.drafts import waiting
 from edge.channel.metadata import TOP, authority_of
 from edge.channel.release import published
 from edge.channel.renew import ends_of
@@ -136,7 +136,7 @@ def status(repo: Repository, *, open_keys: bool = False) -> Status:
     Raises:
         DeliveryError: V1, V6 or V12.
     """
-    state = repo.state()
+    state = _read(repo)
     version = state.root.signed.version
     return Status(
         root_sha256=file_digest(repo.public / METADATA / f"{version}.root.json"),
@@ -147,6 +147,16 @@ def status(repo: Repository, *, open_keys: bool = False) -> Status:
         staged=[path.name for path in waiting(repo)],
         orphans=len(orphans(state)),
     )
+
+
+def _read(repo: Repository) -> State:
+    """What is committed; read again where keys may have changed in between, as nothing is held."""
+    try:
+        return repo.state()
+    except DeliveryError as error:
+        if error.code != "V6":
+            raise
+        return repo.state()
 
 
 def _roles(repo: Repository, state: State, open_keys: bool) -> list[RoleStatus]:

@@ -23,15 +23,16 @@ UriArgument = Annotated[str, typer.Argument(help="file:PATH, env:NAME or pkcs11:
 
 @channel.command("rotate-keys")
 def rotate_keys(
-    role: Annotated[
-        str, typer.Argument(help="Whose keys: root, targets, beta, cpu, timestamp ...")
+    roles: Annotated[
+        list[str],
+        typer.Argument(help="Whose keys: root, targets, beta, cpu, snapshot, timestamp ..."),
     ],
     key: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="URI",
-            help="All its keys from now on, one option each; made when not there. "
-            "Default: one new file in the key folder.",
+            metavar="[ROLE=]URI",
+            help="All its keys from now on, one option each; made when not there. ROLE is needed "
+            "with several. Default: one new file in the key folder.",
         ),
     ] = None,
     threshold: Annotated[
@@ -45,17 +46,18 @@ def rotate_keys(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a role other keys.
+    """Give roles other keys, all in one rotation.
 
-    There is no moment at which devices refuse the channel. Where the keys at hand are not
-    enough, what is to be signed is staged for `sign` and `apply`.
+    There is no moment at which devices refuse the channel. What is lost together is replaced
+    together. Where the keys at hand are not enough, what is to be signed is staged for `sign`
+    and `apply`.
     """
     from firnline.cli import channel_keys
     from firnline.cli.channel_open import Where, person
 
     channel_keys.rotate(
         Where(channel, passphrase_file, wait),
-        role,
+        roles,
         key or [],
         threshold,
         by=person(by),
@@ -93,12 +95,20 @@ def expire(
 
 @channel.command()
 def key(
-    uri: UriArgument, passphrase_file: PassphraseOption = None, as_json: JsonOption = False
+    uri: UriArgument,
+    public: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write its public half there, for --key ROLE=public:FILE."
+        ),
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key, or show the public half of one that is there."""
     from firnline.cli import channel_keys
 
-    channel_keys.key(uri, passphrase_file, as_json=as_json)
+    channel_keys.key(uri, public, passphrase_file, as_json=as_json)
 
 
 @channel.command()

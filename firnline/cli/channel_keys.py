@@ -12,17 +12,19 @@ from firnline.cli import channel_open
 from firnline.cli.channel import show
 from firnline.cli.channel_open import Where
 from firnline.cli.show import aside, screen
+from firnline.digest import file_digest
 from firnline.errors import DeliveryError
 
 if TYPE_CHECKING:
     from edge.channel.restore import Restored
 
 
-def key(uri: str, passphrase: Path | None, *, as_json: bool) -> None:
+def key(uri: str, public_file: Path | None, passphrase: Path | None, *, as_json: bool) -> None:
     """Make a key where a URI says, or show the one that is there.
 
     Args:
         uri: Where its private half is, or shall be.
+        public_file: Where its public half is written in PEM, for who makes the channel.
         passphrase: File that holds its passphrase.
         as_json: Print one document instead of text.
 
@@ -30,6 +32,7 @@ def key(uri: str, passphrase: Path | None, *, as_json: bool) -> None:
         DeliveryError: V2 nothing can be made or read there, V3 its passphrase is wrong, V33.
     """
     from edge.channel import keys
+    from edge.disk import RealDisk
 
     # A token tells whether it holds a key only once it is open.
     ask = channel_open.asking(passphrase, new=uri.startswith("file:") and not keys.there(uri))
@@ -39,14 +42,21 @@ def key(uri: str, passphrase: Path | None, *, as_json: bool) -> None:
         if error.code != "V2" or keys.there(uri):
             raise
         public, made = keys.new_key(uri, ask), True
+    if public_file is not None:
+        RealDisk().write(public_file, keys.public_pem(public))
     document = {"made": made, "uri": uri, "keyid": public.keyid, **public.to_dict()}
     told = "made" if made else "is there"
-    show(document, f"{told}  {escape(uri)}  {public.keytype}  {public.keyid}", as_json=as_json)
+    lines = (
+        f"{told}  {escape(uri)}",
+        f"key id  {public.keyid}",
+        f"public  {public.keytype} {escape(str(public.keyval['public']))}",
+    )
+    show(document, "\n".join(lines), as_json=as_json)
 
 
 def rotate(
     where: Where,
-    role: str,
+    roles: Sequence[str],
     uris: Sequence[str],
     threshold: int | None,
     *,
@@ -55,47 +65,51 @@ def rotate(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Give a role other keys; keys that are not there are made.
+    """Give roles other keys, all at once; keys that are not there are made.
 
     Args:
         where: The channel.
-        role: Whose.
-        uris: All its keys from now on; a new file in the project's key folder when none is given.
-        threshold: How many of them must sign; as many as now when not given.
+        roles: Whose.
+        uris: All their keys from now on, as ROLE=URI where there are several roles; a role that
+            is given none gets a new file in the project's key folder.
+        threshold: How many of a role's keys must sign; as many as now when not given.
         by: Who does it.
         reason: Why, in one sentence.
         yes: Do not ask.
         as_json: Print one document instead of text.
 
     Raises:
+        BadParameter: A key of none of the roles, or of several.
         DeliveryError: V1 to V6, V8, V12, V14, V33 or V34.
     """
     from edge.channel import keys
-    from edge.channel.rotate import rotate as change
+    from edge.channel.rotate import hold_roles, rotate_together
 
-    chosen = list(uris) or [_unused(role)]
+    hold_roles(roles)
+    chosen = _chosen(roles, uris)
     repo = channel_open.repository(where)
     repo.state()
-    listed = ", ".join(chosen)
-    channel_open.confirm(f"Let {role} be signed by {listed} alone?", yes=yes)
+    listed = "; ".join(f"{role}: {', '.join(places)}" for role, places in chosen.items())
+    channel_open.confirm(f"Let these keys alone sign from now on? {listed}", yes=yes)
     fresh = channel_open.asking(where.passphrase, new=True)
-    for uri in (uri for uri in chosen if not keys.there(uri)):
+    for uri in (uri for places in chosen.values() for uri in places if not keys.there(uri)):
         keys.ensure(uri, fresh)
-    done = change(repo, role, chosen, threshold=threshold)
+    done = rotate_together(repo, chosen, threshold=threshold)
+    told = ", ".join(chosen)
     if done.added or done.dropped:
         channel_open.record(
             "rotation",
             "staged" if done.staged else "in force",
             subject=channel_open.LEDGER,
             by=by,
-            reason="; ".join(filter(None, [f"keys of {role}", reason])),
-            numbers={"role": role},
+            reason="; ".join(filter(None, [f"keys of {told}", reason])),
+            numbers={"role": told},
             inputs={
                 **{f"added {number}": keyid for number, keyid in enumerate(done.added)},
                 **{f"dropped {number}": keyid for number, keyid in enumerate(done.dropped)},
             },
         )
-    line = f"keys of {role}: {len(done.added)} added, {len(done.dropped)} dropped"
+    line = f"keys of {told}: {len(done.added)} added, {len(done.dropped)} dropped"
     show(done.document(), f"{line}{_staged(done.staged)}", as_json=as_json)
 
 
@@ -110,7 +124,7 @@ def stage(where: Where, role: str, *, as_json: bool) -> None:
     Raises:
         DeliveryError: V8 another role, V14 a ceremony is under way, or V1 to V6.
     """
-    from edge.channel.ceremony import draft
+    from edge.channel.drafts import draft
 
     path = draft(channel_open.repository(where), role)
     show({"staged": str(path)}, f"staged{_staged([path])}", as_json=as_json)
@@ -135,6 +149,8 @@ def sign(file: Path, uri: str, passphrase: Path | None, *, as_json: bool) -> Non
         f"signed {done.role} {done.version}, good until {done.expires}, content sha256 "
         f"{done.sha256}; {done.signatures} signatures now"
     )
+    for role, (threshold, keyids) in done.names.items():
+        line += f"\n  {role}: {threshold} of {', '.join(keyid[:12] for keyid in keyids)}"
     show(done.document(), line, as_json=as_json)
 
 
@@ -149,10 +165,15 @@ def apply(where: Where, *, as_json: bool) -> None:
         DeliveryError: V4 signatures are missing, V8 nothing is staged, or V1 to V6.
     """
     from edge.channel.ceremony import apply as bring
+    from edge.channel.init import GIVEN
 
-    done = bring(channel_open.repository(where))
+    repo = channel_open.repository(where)
+    done = bring(repo)
     roots = ", ".join(str(version) for version in done.roots) or "none"
     line = f"in force  new roots: {roots}; roles signed anew: {len(done.roles)}"
+    if 1 in done.roots:
+        given = repo.folder / GIVEN
+        line += f"\nroot    {escape(str(given))}\nsha256  {file_digest(given)}"
     show(done.document(), line, as_json=as_json)
 
 
@@ -228,18 +249,36 @@ def restore(
 
 def _held(uris: Sequence[str], keys: Path | None) -> Mapping[str, Sequence[str]]:
     """Role -> URIs; a file's role is its name up to the first dash, as in `root-1.pem`."""
-    found: dict[str, list[str]] = {}
-    for text in uris:
-        role, equals, uri = text.partition("=")
-        # PKCS#11 URIs hold `=` too, but no role holds a colon.
-        named = bool(equals) and ":" not in role
-        found.setdefault(role if named else "", []).append(uri if named else text)
+    found = _by_role(uris)
     folder = keys or (None if uris else wiring.settings().key_folder)
     for path in sorted(folder.resolve().glob("*.pem")) if folder else ():
         found.setdefault(path.stem.partition("-")[0], []).append(f"file:{path}")
     if not found:
         raise typer.BadParameter("no keys: name them with --key, or their folder with --keys")
     return found
+
+
+def _by_role(uris: Sequence[str]) -> dict[str, list[str]]:
+    """Role -> URIs, from `[ROLE=]URI`; the role is empty where none is named."""
+    found: dict[str, list[str]] = {}
+    for text in uris:
+        role, equals, uri = text.partition("=")
+        # PKCS#11 URIs hold `=` too, but no role holds a colon.
+        named = bool(equals) and ":" not in role
+        found.setdefault(role if named else "", []).append(uri if named else text)
+    return found
+
+
+def _chosen(roles: Sequence[str], uris: Sequence[str]) -> dict[str, list[str]]:
+    """Each role's keys from now on."""
+    given = _by_role(uris)
+    if "" in given:
+        if len(roles) > 1:
+            raise typer.BadParameter("say whose each key is, as --key ROLE=URI")
+        given.setdefault(roles[0], []).extend(given.pop(""))
+    if strangers := sorted(set(given) - set(roles)):
+        raise typer.BadParameter(f"a key of {strangers[0]}, which is not among the roles")
+    return {role: given.get(role) or [_unused(role)] for role in roles}
 
 
 def _content(path: Path) -> bytes:

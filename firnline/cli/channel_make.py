@@ -42,10 +42,14 @@ def make(
     Raises:
         DeliveryError: V1 to V5, V12 or V33.
     """
-    from edge.channel.init import init
-    from edge.disk import RealDisk
+    from edge.channel.init import GIVEN, init
 
     place = keys.resolve() if keys else wiring.settings().key_folder
+    if not uris and any(place.glob("root-*.pem")):
+        aside().print(
+            f"[yellow]the keys in {escape(str(place))} are used again.[/yellow] A channel that was "
+            "lost comes back with `firnline channel restore`: devices take no new root."
+        )
     made = init(
         channel_open.folder(where.channel),
         place,
@@ -56,10 +60,9 @@ def make(
         uris=uris,
         days=days,
     )
-    given = made.folder / "root.json"
-    RealDisk().write(given, made.root.read_bytes())
+    given = made.folder / GIVEN
     if as_json:
-        print_json({**made.document(), "root": str(given)})
+        print_json({**made.document(), "root": str(given) if made.root else None})
     else:
         _show_made(made, given, place)
 
@@ -96,6 +99,16 @@ def _show_made(made: "Initialised", given: Path, keys: Path) -> None:
         table.add_row(role, f"{made.thresholds[role]} of {len(held)}", escape(names))
     console = screen()
     console.print(table)
+    if made.staged:
+        waiting = "\n".join(f"  {escape(str(path))}" for path in made.staged)
+        console.print(f"waiting for signatures\n{waiting}", soft_wrap=True)
+        aside().print(
+            "Whoever holds a key of root or targets signs with `firnline channel sign FILE --key "
+            "URI`, on a machine of their own; `firnline channel apply` then makes the channel.",
+            soft_wrap=True,
+            style="yellow",
+        )
+        return
     console.print(f"channel  {escape(str(made.folder))}", soft_wrap=True)
     console.print(f"root     {escape(str(given))}", soft_wrap=True)
     console.print(f"sha256   {made.sha256}", soft_wrap=True)

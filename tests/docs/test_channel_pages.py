@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from edge.channel import pkcs8
-from edge.channel.metadata import after, dated, timestamp
+from edge.channel.keys import ensure
+from edge.channel.metadata import after, dated, named, timestamp
 from edge.channel.renew import renew
 from edge.channel.repository import Repository
 from firnline.digest import bytes_digest
@@ -101,10 +102,12 @@ def test_the_key_ceremony(project: Path) -> None:
         with serving(project / CHANNEL / "public") as url:
             stand.device(here, url, (project / CHANNEL / "root.json").read_bytes())
     roles = {role["name"]: role for role in found["roles"]}
-    assert found["root_version"] > 4 and not found["staged"]
+    assert found["root_version"] == 6 and not found["staged"]
     for role in ("root", "targets"):
-        held = {key["uri"] for key in roles[role]["keys"] if key["usable"]}
-        assert held == {f"file:away/{name}/{role}.pem" for name in ("ada", "ben", "dora")}
+        named = {key["keyid"] for key in roles[role]["keys"]}
+        halves = (f"public:{project}/{name}-{role}.pub" for name in ("ada", "ben", "dora"))
+        assert named == {ensure(half).keyid for half in halves}
+        assert not any(key["uri"] for key in roles[role]["keys"]), "they never came here"
 
 
 def test_the_page_for_edge_teams(made: Path, place: Path) -> None:
@@ -167,7 +170,7 @@ def moved_clock(here: Shell) -> None:
     snapshot, root = state.snapshot.signed, state.root.signed
     dated(snapshot, snapshot.version + 1, after(then, 14))
     content = repo.signed(root, "snapshot", snapshot).to_bytes()
-    stamp = timestamp(snapshot, len(content), then)
+    stamp = timestamp(named("snapshot", snapshot.version, content), then)
     dated(stamp, state.timestamp.signed.version + 1, after(then, 7))
     metadata = repo.public / "metadata"
     before = (metadata / "timestamp.json").read_bytes()
@@ -205,6 +208,16 @@ def robbed(here: Shell) -> None:
     mirrored(here)
 
 
+def old_mirror(here: Shell) -> None:
+    """A copy is left of the day before the release that the device runs."""
+    folder = here.project.folder
+    shutil.copytree(folder / CHANNEL / "public", folder / "yesterday")
+    new_release(here)
+    mirrored(here)
+    shutil.rmtree(folder / "mirror")
+    (folder / "yesterday").rename(folder / "mirror")
+
+
 def only_keys(here: Shell) -> None:
     """What a device keeps of the roots is all that is left of the channel."""
     folder = here.project.folder
@@ -220,6 +233,9 @@ def half_written(here: Shell) -> None:
 
 DISASTERS: dict[str, Callable[[Shell], None]] = {
     "The timestamp key is lost": lose(KEYS / "timestamp.pem"),
+    "The timestamp and the snapshot key are lost": lose(
+        KEYS / "timestamp.pem", KEYS / "snapshot.pem"
+    ),
     "The key of a track or a kind is lost": lose(KEYS / "stable.pem", KEYS / "cpu.pem"),
     "The timestamp was not renewed": expired,
     "Online keys are stolen": moved_clock,
@@ -229,6 +245,7 @@ DISASTERS: dict[str, Callable[[Shell], None]] = {
     "A stick is lost or stolen": lose("cleo"),
     "Two of three root keys are lost": moved_channel,
     "The channel is lost": mirrored,
+    "The mirror is old": old_mirror,
     "The channel is lost, and every mirror": only_keys,
     "A bad release is in the field": new_release,
     "A publisher was killed, or its disk was full": half_written,

@@ -103,6 +103,8 @@ def test_it_leaves_project_proof_manifest_and_verifier(fleet):
     }
     assert found.firmware == contract.parse(content, "here")
     assert found.document()["firmware"]["counter"] == 1
+    assert [contract.key_id(bytes.fromhex(key)) for key in found.keys] == [found.firmware.key]
+    assert json.loads((fleet.out / RECORD).read_bytes())["keys"] == list(found.keys)
 
 
 def test_a_second_pull_changes_nothing_and_fetches_no_part(fleet):

@@ -1,12 +1,14 @@
 """Firmware manifests go with the assignments: a microcontroller never finds a lower counter."""
 
+import shutil
+
 import pytest
 from securesystemslib.signer import CryptoSigner
 
 from edge.channel.promote import promote
 from edge.channel.publish import delivered, put
 from edge.channel.repository import Repository
-from edge.channel.restore import from_keys
+from edge.channel.restore import from_keys, from_mirror
 from edge.channel.rollback import rollback
 from edge.channel.rotate import rotate
 from edge.channel.sweep import sweep
@@ -110,6 +112,24 @@ def test_a_channel_that_starts_over_goes_on_above_what_devices_saw(repo, boards,
     new = Repository(from_keys(tmp_path / "new", [root], uris, above=above, bits=1).folder)
     publish(new, boards[0])
     assert firmware(new, boards[0]).counter > seen
+
+
+def test_from_an_old_mirror_the_counter_goes_on_above_what_devices_saw(
+    repo, boards, tmp_path
+) -> None:
+    publish(repo, boards[0])
+    shutil.copytree(repo.public, tmp_path / "mirror")
+    publish(repo, boards[1])
+    publish(repo, boards[0])
+    seen, above = firmware(repo, boards[0]).counter, repo.state().timestamp.signed.version
+    root = (repo.public / "metadata" / "1.root.json").read_bytes()
+    every = [uri for role in stands.ROLES for uri in stands.uris(role)]
+    from_mirror(tmp_path / "new", tmp_path / "mirror", root, every, above=above)
+    new = Repository(tmp_path / "new")
+    assert firmware(new, boards[0]).counter < seen
+    assert publish(new, boards[0]).changed
+    assert firmware(new, boards[0]).counter > seen
+    assert not publish(new, boards[0]).changed
 
 
 def test_an_artifact_for_a_processor_has_no_firmware_manifest(repo, releases) -> None:

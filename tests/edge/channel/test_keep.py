@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from edge.channel.rotate import rotate
 from edge.channel.status import status
 from edge.channel.sweep import sweep
 from firnline.errors import DeliveryError
+from tests.edge.agent import devices
 from tests.edge.channel import stands
 from tests.edge.channel.stands import ENSEMBLE
 
@@ -209,6 +211,7 @@ def test_from_its_keys_alone_a_channel_starts_over_for_the_same_devices(
         uris = {role: stands.uris(role) for role in stands.ROLES}
         uris["timestamp"] = stands.uris("timestamp", 2)
         found = from_keys(tmp_path / "new", roots, uris, above=1000, bits=1)
+        assert Repository(tmp_path / "new").config.above == 1000
         assert (found.root_version, found.releases) == (3, 0)
         releases.put(Repository(tmp_path / "new"), 2)
         moved = stands.Device(f"{url}/new/public", roots[0], device.trust)
@@ -232,12 +235,131 @@ def test_from_its_keys_alone_a_channel_starts_over_for_the_same_devices(
     assert caught.value.code == "V1"
 
 
+@pytest.mark.parametrize("number", [3, 4])
+def test_from_keys_alone_a_device_that_saw_more_pulls_what_is_published(
+    small, releases, tmp_path, number
+) -> None:
+    with agent_of(small, tmp_path) as agent:
+        for seen in (1, 2, 3):
+            releases.put(small, seen, "stable")
+            installed = agent.pull()
+        root = (small.public / "metadata" / "1.root.json").read_bytes()
+        uris = {role: stands.uris(role) for role in stands.ROLES}
+        above = small.state().timestamp.signed.version
+        from_keys(tmp_path / "new", [root], uris, above=above, bits=1)
+        replaced(small, tmp_path / "new")
+        assert releases.put(small, number, "stable").version == above + 1
+        found = agent.pull()
+        assert (found.step, found.offered) == (
+            ("kept", installed.offered) if number == 3 else ("installed", releases[4].release)
+        )
+
+
+def test_from_an_old_mirror_what_is_said_again_reaches_a_device_that_saw_more(
+    small, releases, tmp_path
+) -> None:
+    with agent_of(small, tmp_path) as agent:
+        releases.put(small, 1, "stable")
+        shutil.copytree(small.public, tmp_path / "mirror")
+        for seen in (2, 3):
+            releases.put(small, seen, "stable")
+            installed = agent.pull()
+        root = (small.public / "metadata" / "1.root.json").read_bytes()
+        from_mirror(tmp_path / "new", tmp_path / "mirror", root, every_uri(), above=50)
+        replaced(small, tmp_path / "new")
+        with pytest.raises(DeliveryError, match="rollback: assignment version 1") as caught:
+            agent.pull()
+        assert caught.value.code == "U6"
+        assert agent.told("status")["release"] == installed.offered
+        again = releases.put(small, 1, "stable")
+        assert (again.changed, again.version) == (True, 51)
+        assert not releases.put(small, 1, "stable").changed
+        found = agent.pull()
+        assert (found.step, found.offered) == ("installed", releases[1].release)
+
+
+@pytest.mark.parametrize("how", ["promote", "rollback"])
+def test_what_stands_is_said_again_above_the_versions_of_before(
+    small, releases, tmp_path, how
+) -> None:
+    releases.put(small, 1, "stable")
+    root = (small.public / "metadata" / "1.root.json").read_bytes()
+    from_mirror(tmp_path / "new", small.public, root, every_uri(), above=50)
+    new, release = Repository(tmp_path / "new"), releases[1].release
+    for changed in (True, False):
+        if how == "promote":
+            found = promote(new, ENSEMBLE, "stable", release=release)
+        else:
+            found = rollback(new, ENSEMBLE, "stable", release=release, reason="again")
+        assert (found.changed, found.version, found.release) == (changed, 51, release)
+
+
+@contextmanager
+def agent_of(repo, tmp_path):
+    """A device of the stable track, with its agent, that polls this channel."""
+    root = (repo.public / "metadata" / "1.root.json").read_bytes()
+    with stands.serving(tmp_path) as url:
+        place = f"{url}/{repo.public.relative_to(tmp_path)}"
+        yield devices.device(tmp_path / "device", place, root, ENSEMBLE, stands.TARGET)
+
+
+def replaced(repo, new):
+    """The channel that was restored takes the place of the one that was lost."""
+    shutil.rmtree(repo.folder)
+    new.rename(repo.folder)
+    vars(repo).pop("config", None)
+
+
+@pytest.mark.parametrize(
+    "given", [{"days": {"root": 0}}, {"days": {"nobody": 9}}, {"above": -1}, {"above": 1 << 31}]
+)
+def test_a_channel_is_not_rebuilt_with_what_none_can_have(small, tmp_path, given) -> None:
+    root = (small.public / "metadata" / "1.root.json").read_bytes()
+    uris = {role: stands.uris(role) for role in stands.ROLES}
+    for rebuild in (
+        lambda: from_mirror(tmp_path / "new", small.public, root, every_uri(), **given),
+        lambda: from_keys(tmp_path / "new", [root], uris, **{"above": 9} | given),
+    ):
+        with pytest.raises(DeliveryError) as caught:
+            rebuild()
+        assert caught.value.code == "V12" and not (tmp_path / "new" / "public").exists()
+
+
+def test_status_reads_again_what_a_rotation_overtook(small, monkeypatch) -> None:
+    """Roots are read first, so a timestamp that another key signed meanwhile does not verify."""
+    read, hidden = Repository.state, small.folder / "later"
+    metadata = small.public / "metadata"
+    monkeypatch.delenv(stands.variable("timestamp", 3))
+    rotate(Repository(small.folder), "timestamp", stands.uris("timestamp", 2))
+    hidden.mkdir()
+    for name in ("2.root.json", "3.root.json"):
+        (metadata / name).rename(hidden / name)
+
+    def overtaken(repo):
+        try:
+            return read(repo)
+        finally:
+            for path in hidden.iterdir():
+                path.rename(metadata / path.name)
+
+    with pytest.raises(DeliveryError, match="enough keys of timestamp"):
+        read(small)
+    monkeypatch.setattr(Repository, "state", overtaken)
+    assert status(small).root_version == 3
+
+
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
         (lambda repo: (repo.folder / "channel.json").unlink(), "V1"),
         (lambda repo: (repo.folder / "channel.json").write_text("{}"), "V12"),
         (lambda repo: (repo.folder / "channel.json").write_text("[1"), "V12"),
+        (
+            lambda repo: (repo.folder / "channel.json").write_text(
+                '{"format": "firnline-channel/1", "keys": {}, "days": {}, "above": "x"}'
+            ),
+            "V12",
+        ),
         (lambda repo: (repo.public / "metadata" / "timestamp.json").unlink(), "V1"),
         (lambda repo: (repo.public / "metadata" / "timestamp.json").write_text("{"), "V6"),
         (lambda repo: (repo.public / "metadata" / "1.root.json").unlink(), "V6"),

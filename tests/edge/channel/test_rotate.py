@@ -6,10 +6,13 @@ import threading
 
 import pytest
 
-from edge.channel.ceremony import apply, draft, sign, waiting
+from edge.channel import keys
+from edge.channel.ceremony import apply, sign
 from edge.channel.config import ONLINE, PEOPLE, ROLES
+from edge.channel.drafts import draft, waiting
+from edge.channel.metadata import authority_of
 from edge.channel.repository import Repository
-from edge.channel.rotate import rotate
+from edge.channel.rotate import rotate, rotate_together
 from edge.channel.state import metadata_file
 from edge.channel.status import status
 from edge.disk import RealDisk
@@ -203,3 +206,125 @@ def test_only_people_s_roles_have_ceremonies(small) -> None:
     with pytest.raises(DeliveryError) as caught:
         apply(small)
     assert caught.value.code == "V8"
+
+
+@pytest.mark.parametrize("stolen", [False, True])
+def test_snapshot_and_timestamp_are_lost_or_stolen_together(
+    small, online, releases, stolen, monkeypatch, tmp_path
+) -> None:
+    online.pull()
+    both = {role: stands.uris(role, 2) for role in ONLINE}
+    if not stolen:
+        for role in ONLINE:
+            monkeypatch.delenv(stands.variable(role, 3))
+        metadata = small.public / "metadata"
+        for role in ONLINE:
+            with pytest.raises(DeliveryError, match="rotate-keys snapshot timestamp") as caught:
+                rotate(Repository(small.folder), role, both[role])
+            assert caught.value.code == "V2" and not waiting(small)
+        assert not (metadata / "2.root.json").exists()
+    polls = []
+
+    def poll():
+        cold = stands.Device(online.url, online.root, tmp_path / f"cold-{len(polls)}")
+        polls.append([each.pull().manifest["release"] for each in (online, cold)])
+
+    found = rotate_together(Repository(small.folder, disk=Polled(poll)), both)
+    assert (len(found.added), len(found.dropped), found.staged) == (2, 2, [])
+    assert len(polls) >= 4
+    assert {release for pair in polls for release in pair} == {releases[1].release}
+    root = small.state().root.signed
+    assert (root.version, sorted(found.added)) == (
+        3,
+        sorted(keyid for role in ONLINE for keyid in root.roles[role].keyids),
+    )
+    assert not set(found.dropped) & set(Repository(small.folder).config.keys)
+    releases.put(Repository(small.folder), 2)
+    assert online.pull().manifest["release"] == releases[2].release
+
+
+@pytest.mark.parametrize("roles", [ONLINE, ("targets",), ("root", "targets", "beta", "cpu")])
+def test_a_rotation_without_the_old_keys_that_is_killed_goes_on(
+    small, releases, roles, monkeypatch, tmp_path
+) -> None:
+    wanted = {role: stands.uris(role, 2) for role in roles}
+    for role in set(roles) - set(PEOPLE):
+        monkeypatch.delenv(stands.variable(role, 3))
+    if roles == ("targets",):
+        for uri in stands.uris("targets"):
+            monkeypatch.delenv(uri.removeprefix("env:"))
+    root = (small.public / "metadata" / "1.root.json").read_bytes()
+    counting = stands.DyingDisk()
+    rotate_together(stands.copy(small, tmp_path / "counted", disk=counting), wanted)
+    for at in range(1, counting.taken):
+        disk = stands.DyingDisk(at)
+        with pytest.raises(stands.Killed):
+            rotate_together(stands.copy(small, tmp_path / f"{at}", disk=disk), wanted)
+        device = stands.Device(
+            (tmp_path / f"{at}" / "public").as_uri(), root, tmp_path / f"trust-{at}"
+        )
+        assert device.pull().manifest["release"] == releases[1].release
+        again = Repository(tmp_path / f"{at}", disk=stands.DyingDisk())
+        assert not rotate_together(again, wanted).staged and not waiting(again)
+        state = again.state()
+        for role in roles:
+            top = role in (*PEOPLE, *ONLINE)
+            above = state.root.signed if top else state.targets.signed
+            keyids = set(authority_of(above, role).ids)
+            assert keyids == {keys.open_key(uri).public_key.keyid for uri in wanted[role]}
+        assert device.pull().manifest["release"] == releases[1].release
+        assert releases.put(again, 2).changed
+        assert device.pull().manifest["release"] == releases[2].release
+
+
+def test_root_s_own_keys_change_without_any_online_key(small, online, monkeypatch) -> None:
+    for role in ONLINE:
+        monkeypatch.delenv(stands.variable(role, 3))
+    assert not rotate(Repository(small.folder), "root", stands.uris("root", 2)).staged
+    assert small.state().root.signed.version == 2 and online.pull().manifest
+
+
+def test_people_are_asked_once_for_all_roles(small, online, releases, monkeypatch) -> None:
+    names = [uri.removeprefix("env:") for role in PEOPLE for uri in stands.uris(role)]
+    away = {name: os.environ[name] for name in names}
+    for name in away:
+        monkeypatch.delenv(name)
+    roles = [role for role in ROLES if role not in PEOPLE]
+    wanted = {role: stands.uris(role, 2) for role in roles}
+    found = rotate_together(Repository(small.folder), wanted)
+    assert [path.name for path in found.staged] == ["2.root.json", "3.root.json", "2.targets.json"]
+    for name in away:
+        monkeypatch.setenv(name, away[name])
+        role = "root" if "ROOT" in name else "targets"
+        for path in (path for path in found.staged if role in path.name):
+            sign(path, f"env:{name}")
+        monkeypatch.delenv(name)
+    assert apply(Repository(small.folder)).roots == [2, 3]
+    assert online.pull().manifest["release"] == releases[1].release
+    for role in roles:
+        monkeypatch.delenv(stands.variable(role, 3))
+    releases.put(Repository(small.folder), 2)
+    assert online.pull().manifest["release"] == releases[2].release
+
+
+def test_what_was_staged_and_cannot_be_ended_is_named(small, monkeypatch) -> None:
+    away = {uri.removeprefix("env:"): uri for uri in stands.uris("root")}
+    kept = {name: os.environ[name] for name in away}
+    for name in away:
+        monkeypatch.delenv(name)
+    rotate(Repository(small.folder), "timestamp", stands.uris("timestamp", 2))
+    monkeypatch.delenv(stands.variable("snapshot", 3))
+    for name, uri in away.items():
+        monkeypatch.setenv(name, kept[name])
+        for path in waiting(small):
+            sign(path, uri)
+    with pytest.raises(DeliveryError) as caught:
+        apply(Repository(small.folder))
+    assert caught.value.code == "V2" and small.state().root.signed.version == 1
+    both = {role: stands.uris(role, 2) for role in ONLINE}
+    with pytest.raises(DeliveryError, match=r"2\.root\.json.*remove the files") as caught:
+        rotate_together(Repository(small.folder), both)
+    assert caught.value.code == "V14"
+    for path in waiting(small):
+        path.unlink()
+    assert len(rotate_together(Repository(small.folder), both).added) == 2

@@ -180,6 +180,30 @@ def test_an_online_key_changes_under_way(project):
     refused(project, "V34", "rotate-keys", "timestamp")
 
 
+def test_what_lies_on_one_machine_changes_in_one_rotation(project):
+    before = project.json("channel", "status")
+    named = f"snapshot=file:{keys(project) / 'online.pem'}"
+    lost = [
+        Path(key["uri"].removeprefix("file:"))
+        for role in before["roles"]
+        if role["online"]
+        for key in role["keys"]
+    ]
+    for path in lost:
+        path.unlink()
+    refused(project, "V2", "rotate-keys", "timestamp", "--yes")
+    arguments = ("rotate-keys", "snapshot", "timestamp", "cpu", "--key", named)
+    done = project.json("channel", *arguments, "--yes", "--by", "Ada")
+    after = project.json("channel", "status", "--keys")
+    assert done["roles"] == ["snapshot", "timestamp", "cpu"] and not done["staged"]
+    assert (len(done["added"]), len(done["dropped"])) == (3, 3)
+    assert after["root_version"] == before["root_version"] + 2
+    assert all(key["usable"] for role in after["roles"] for key in role["keys"])
+    (snapshot,) = next(role for role in after["roles"] if role["name"] == "snapshot")["keys"]
+    assert snapshot["uri"] == named.removeprefix("snapshot=")
+    assert ledger(project, "channel")[-1]["reason"] == "Ada: keys of snapshot, timestamp, cpu"
+
+
 def test_people_sign_on_machines_of_their_own(project, tmp_path):
     away = [tmp_path / f"root-{number}.pem" for number in (1, 2)]
     for path in away:
@@ -293,6 +317,8 @@ def test_it_is_served_until_it_is_told_to_end(project):
         ("promote", "small", "--to", "beta", "--share", "half"),
         ("init", "--days", "root=soon"),
         ("restore", "--root", "x", "--keys", "nowhere"),
+        ("rotate-keys", "snapshot", "timestamp", "--key", "env:A"),
+        ("rotate-keys", "snapshot", "--key", "timestamp=env:A"),
     ],
 )
 def test_a_wrong_command_line_is_told_with_status_2(tmp_path, arguments):

@@ -43,6 +43,16 @@ def test_every_assignment_survives_its_bytes_and_names_the_one_before(steps) -> 
         assert now.version == (before.version + 1 if before else 1)
 
 
+@settings(max_examples=50, deadline=None)
+@given(STEPS, st.integers(0, 100))
+def test_a_version_is_above_what_devices_may_have_seen(steps, above) -> None:
+    before = rollouts(steps)[-1]
+    for standing in (None, before):
+        now = assign(standing, "small", "beta", release(0), pins(0), above=above)
+        assert now.version == 1 + max(above, standing.version if standing else 0)
+        assert parse(render(now), "here") == now
+
+
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_a_device_gets_the_new_release_or_what_it_had_and_each_has_its_pin(steps) -> None:

@@ -92,12 +92,12 @@ class _Service:
                 await listener.close()
             await self._on_worker(self._scorer.close)
             self._worker.shutdown()
-        if self._stop.is_set():
-            await self._ended()
         for task in tasks:
             if task.done():
                 task.result()
             task.cancel()
+        if self._stop.is_set():
+            await self._ended()
 
     async def _ended(self) -> None:
         """It was asked to stop and did: no sign of a crash loop."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securesystemslib.exceptions import Error as SecuresystemslibError
-from tuf.api.exceptions import RepositoryError
+from tuf.api.exceptions import DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root
 
 from edge.agent.config import Config, Limits, parse
+from edge.agent.connection import unreachable
 from edge.agent.fetch import Fetcher
 from edge.agent.table import wrong
 from edge.disk import Disk
@@ -102,7 +103,11 @@ def first_root(url: str, limits: Limits) -> bytes:
         DeliveryError: U17 and others, the channel cannot be reached.
     """
     with Fetcher(url, limits) as fetcher:
-        return fetcher.download_bytes(_FIRST, _MOST_BYTES)
+        try:
+            return fetcher.download_bytes(_FIRST, _MOST_BYTES)
+        except DownloadHTTPError as error:
+            # Whatever answers there, it is no channel, or one whose first root is kept apart.
+            raise unreachable(f"it has no {_FIRST} ({error.status_code})", url) from error
 
 
 def begins(root: bytes, where: str) -> bytes:

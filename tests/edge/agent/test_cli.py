@@ -121,6 +121,15 @@ def test_a_bundle_of_a_folder_can_be_verified(
     assert main(["verify", str(made.folder)]) == 1
 
 
+def test_an_address_where_no_channel_is_is_told(
+    site: tuple[channels.Channel, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, url = site
+    assert init(tmp_path / "etc/agent.toml", f"{url}/elsewhere", "--root-sha256", "0" * 64) == 1
+    assert "U17" in capsys.readouterr().err
+    assert not (tmp_path / "etc").exists()
+
+
 def test_a_root_that_nobody_vouches_for_is_not_taken(
     site: tuple[channels.Channel, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,18 +145,24 @@ def int8_file(name: str) -> str:
     return str(safe(f"stages/{name}.int8.onnx"))
 
 
+_MOST_NAME = 1024
+
+
 def safe(name: str) -> PurePosixPath:
     """A name as a path inside a bundle.
 
     Raises:
-        DeliveryError: D5, it leaves the bundle, or is not in its plain form.
+        DeliveryError: D5, it leaves the bundle, is too long, or is not in its plain form.
     """
     path = PurePosixPath(name)
     odd = "\\" in name or not name.isprintable() or str(path) != name or name == "."
-    if path.is_absolute() or ".." in path.parts or odd:
+    # No file system takes more than 255 bytes between two slashes (POSIX, NAME_MAX).
+    long = len(name) > _MOST_NAME or any(len(part.encode()) > 255 for part in path.parts)
+    if path.is_absolute() or ".." in path.parts or odd or long:
         raise DeliveryError(
             "D5",
-            found=f"the name {name[:200]!r} leaves the bundle or is not in its plain form",
+            found=f"the name {name[:200]!r} leaves the bundle, is too long or is not in its plain "
+            "form",
             where="a bundle's files",
             mend="name files inside the bundle, such as int8.onnx",
         )

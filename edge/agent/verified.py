@@ -154,7 +154,8 @@ class Verified:
         """Digest of the keys, and of how many must sign, of a role that targets delegates to."""
         delegations = self._trusted.targets.delegations
         found = (delegations.roles or {}).get(role) if delegations else None
-        return digest([sorted(found.keyids), found.threshold]) if found else ""
+        with self._refusing(self._trusted):
+            return digest([sorted(found.keyids), found.threshold]) if found else ""
 
     def _signed_time(self, floor: datetime | None) -> datetime | None:
         """When the timestamp was issued; whatever is loaded from here on is held to it as well.

@@ -161,7 +161,7 @@ def test_a_manifest_without_end_is_not_read(tmp_path: Path) -> None:
     assert caught.value.code == "D1"
 
 
-@pytest.mark.parametrize("name", ["stages/" + "a" * 250 + ".onnx", "a/" * 600 + "b"])
+@pytest.mark.parametrize("name", ["stages/" + "a" * 251 + ".onnx", "a/" * 600 + "b"])
 def test_a_name_that_no_file_system_takes_is_refused(name: str) -> None:
     with pytest.raises(DeliveryError, match="D5"):
         safe(name)

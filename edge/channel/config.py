@@ -68,12 +68,7 @@ def load(folder: Path) -> Config:
         above, bits = floor(found.get("above", 0)), binary(found.get("bits", 5))
         return Config(_texts(found["keys"]), periods(found["days"]), above, bits)
     except FileNotFoundError as error:
-        raise DeliveryError(
-            "V1",
-            found=f"no {FILE}",
-            where=str(folder),
-            mend="make a channel with `firnline channel init`, or name its folder",
-        ) from error
+        raise absent(FILE, folder) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeliveryError(
             "V12",
@@ -81,6 +76,17 @@ def load(folder: Path) -> Config:
             where=str(path),
             mend="restore it from its copy, or make it again with `firnline channel restore`",
         ) from error
+
+
+def absent(file: str, folder: Path) -> DeliveryError:
+    """The error for a folder that holds no channel: V1."""
+    return DeliveryError(
+        "V1",
+        found=f"no {file}",
+        where=str(folder),
+        mend="make a channel with `firnline channel init`, or name its folder; one that was "
+        "lost comes back with `firnline channel restore`, as devices take no new root",
+    )
 
 
 def save(folder: Path, config: Config, disk: Disk) -> None:

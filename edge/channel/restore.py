@@ -99,6 +99,7 @@ def from_mirror(
         roles = {name: edited(state.role(name)) for name in state.names()} if above else {}
         floor = max(above, state.snapshot.signed.version)
         commit(repo, state, Change(roles=roles, floor=floor))
+    _give_root(repo)
     return _told(repo, missing)
 
 
@@ -156,6 +157,7 @@ def from_keys(
         signed = repo.signed(newest.signed, "targets", top)
         change = Change(roles=empty_roles(below, bits), top=signed, root=newest, floor=above)
         commit(repo, None, change)
+    _give_root(repo)
     return _told(repo, [])
 
 
@@ -217,13 +219,16 @@ def _adopt(repo: Repository, uris: Sequence[str]) -> dict[str, Signer]:
     return found
 
 
+def _give_root(repo: Repository) -> None:
+    """Leave what new devices are given, as `init` does: the root that their row begins with."""
+    metadata = repo.public / METADATA
+    oldest = min(number for role, number in numbered(metadata) if role == "root")
+    repo.disk.write(repo.folder / GIVEN, (metadata / f"{oldest}.root.json").read_bytes())
+
+
 def _told(repo: Repository, missing: Sequence[str]) -> Restored:
     state = repo.state()
     parts = repo.public / PARTS
-    metadata = repo.public / METADATA
-    oldest = min(number for role, number in numbered(metadata) if role == "root")
-    # What new devices are given, as `init` leaves it: they follow the row of roots from there.
-    repo.disk.write(repo.folder / GIVEN, (metadata / f"{oldest}.root.json").read_bytes())
     return Restored(
         folder=repo.folder,
         root_version=state.root.signed.version,

@@ -11,6 +11,7 @@ from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
+from edge.channel.config import absent
 from edge.channel.metadata import verifies
 from firnline.contracts.places import KINDS, METADATA, TARGETS, TRACKS, assignment_path
 from firnline.digest import bytes_digest
@@ -151,13 +152,7 @@ def read(public: Path) -> State:
     """
     folder = public / METADATA
     if not (folder / "timestamp.json").is_file():
-        raise DeliveryError(
-            "V1",
-            found="no timestamp.json",
-            where=str(folder),
-            mend="make a channel with `firnline channel init`, or name its folder; one that was "
-            "lost comes back with `firnline channel restore`, as devices take no new root",
-        )
+        raise absent("timestamp.json", folder)
     root = newest_root(folder)
     timestamp: Metadata[Timestamp] = metadata_file(folder / "timestamp.json")
     _hold(root.signed, "timestamp", timestamp, folder / "timestamp.json")

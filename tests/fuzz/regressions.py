@@ -25,8 +25,8 @@ def _npy(shape: str) -> bytes:
     return bytes(HEADER) + b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
-def _targets(keys: dict[str, Any], keyids: list[str]) -> bytes:
-    role = {"name": "mcu", "keyids": keyids, "threshold": 1, "terminating": True, "paths": []}
+def _targets(keys: dict[str, Any], keyids: list[Any], name: str = "mcu") -> bytes:
+    role = {"name": name, "keyids": keyids, "threshold": 1, "terminating": True, "paths": []}
     signed = {
         "_type": "targets",
         "spec_version": "1.0.31",
@@ -88,6 +88,8 @@ REGRESSIONS: dict[str, tuple[str, bytes]] = {
     "a stage that is no object": ("bundle", _bundle(stages=["encoder"])),
     "a key of a role that is not listed": ("metadata", _targets({}, ["0" * 64])),
     "a public key that is no hex": ("metadata", _targets({"0" * 64: _ODD}, ["0" * 64])),
+    "key ids of two types": ("metadata", _targets({}, ["0" * 64, 1], "stable")),
+    "a name that no file system takes": ("bundle", _bundle(stages=[{"name": "a" * 300}])),
     "half a character to hash": ("assignment", _assignment(salt="\ud800")),
     "half a character to print": ("assignment", _assignment(reason="\udfff")),
     "a time before all years": ("state", _state(clock_floor="0001-01-01T00:00:00+14:00")),

@@ -30,6 +30,7 @@ from tests.edge.agent.units import Unit, unit
 TIMESTAMP = "metadata/timestamp.json"
 ASSIGNMENT = assignment_path(bundles.ENSEMBLE, "stable")
 EVIL = b"\x7fELF of another make"
+LONG = f"target/{'e' * 300}"  # longer than any file system takes between two slashes
 DAY = timedelta(days=1)
 ONLINE = ("snapshot", "timestamp")
 
@@ -302,15 +303,15 @@ def test_expired_role(device: Unit, role: str) -> None:
 # --- names, bombs, links --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/evil", "target/../../evil", "a\\..\\evil"])
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "target/../../evil", "a\\..\\evil", LONG])
 def test_path_traversal_in_a_file_of_the_bundle(device: Unit, name: str) -> None:
     _renamed(device, name)
-    withstands(device, "D5", f"the name {name!r} leaves the bundle")
+    withstands(device, "D5", f"the name {name[:200]!r} leaves the bundle")
     assert EVIL not in _contents(device) and not Path("/evil").exists()
     recovers(device)
 
 
-@pytest.mark.parametrize("name", ["target/.evil", "target/a b", f"target/{'e' * 300}", "-rf"])
+@pytest.mark.parametrize("name", ["target/.evil", "target/a b", "-rf"])
 def test_a_malformed_name_in_the_bundle(device: Unit, name: str) -> None:
     _renamed(device, name)
     withstands(device, "U11", "path traversal or a malformed name")

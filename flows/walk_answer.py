@@ -127,7 +127,9 @@ def _is(record: Mapping[str, Any], wanted: str) -> bool:
 
 def _microseconds(text: str) -> int:
     """A time as the device logs it: ISO 8601 with its offset."""
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+    # In UTC, or the last hours of the year 9999 would lie beyond the end of all dates.
+    at = datetime.fromisoformat(text).astimezone(UTC)
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _unknown(found: str, log: Path, mend: str) -> DeliveryError:

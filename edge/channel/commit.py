@@ -6,19 +6,31 @@ killed leaves files that nobody names; the next one chooses versions above them.
 Source: TUF specification 1.0.34, section 6.2 (consistent snapshots).
 """
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from edge.channel.metadata import after, dated, named, timestamp
+from edge.channel.metadata import after, dated, named, signed_at, timestamp
 from edge.channel.repository import Repository
 from edge.channel.state import State, consistent
 from edge.disk import Disk
-from firnline.contracts.places import KINDS, METADATA, PARTS, TARGETS, TRACKS, part_path
+from firnline.contracts.places import (
+    KINDS,
+    METADATA,
+    PARTS,
+    TARGETS,
+    TRACKS,
+    part_path,
+    version_of,
+)
 from firnline.digest import bytes_digest, file_digest
+from firnline.errors import DeliveryError
 
 KEPT_VERSIONS = 10
 """Versions of a role that stay, for devices that are in the middle of an update."""
@@ -70,13 +82,16 @@ def commit(repo: Repository, base: State | None, change: Change) -> Written:
         change: What changes.
 
     Raises:
-        DeliveryError: V2, V3 or V4, too few keys are at hand.
+        DeliveryError: V2, V3 or V4, too few keys are at hand; V17, the clock cannot be right.
     """
     metadata = repo.public / METADATA
     signed, named = _sign(repo, base, change, versions(metadata))
     written = store(repo, change.parts, change.targets)
+    stamp = metadata / "timestamp.json"
+    before = _second(stamp)
     for name, content in signed.items():
         repo.disk.write(metadata / name, content)
+    _put_after(stamp, before)
     prune(metadata, named, repo.disk)
     return written
 
@@ -165,8 +180,31 @@ def _sign(
     stamp = timestamp(meta["snapshot.json"], now)
     before = base.timestamp.signed.version if base else 0
     dated(stamp, max(before, change.floor) + 1, after(now, repo.config.period("timestamp")))
+    if base is not None and change.root is None:
+        _hold_clock(base.timestamp.signed, stamp, now)
     files["timestamp.json"] = repo.signed(root.signed, "timestamp", stamp).to_bytes()
     return files, {name.removesuffix(".json"): file.version for name, file in meta.items()}
+
+
+def _hold_clock(before: Timestamp, stamp: Timestamp, now: datetime) -> None:
+    """Refuse to sign what every device that saw the timestamp before would take for expired.
+
+    Devices believe no time before the latest that was signed. A new root is let through: it comes
+    with new keys when a thief has signed that time.
+
+    Raises:
+        DeliveryError: V17, this clock is behind what stands, or was ahead when that was signed.
+    """
+    known = signed_at(before)
+    if known is not None and stamp.expires <= known:
+        raise DeliveryError(
+            "V17",
+            found=f"this machine's clock says {now:%Y-%m-%d %H:%M}Z, and what stands was signed at "
+            f"{known:%Y-%m-%d %H:%M}Z: devices would take this for expired (U5)",
+            where="the clock, or the timestamp",
+            mend="set the clock; where it is right and was ahead before, sign for longer than that "
+            "time: docs/recovery.md, `The publisher's clock was wrong`",
+        )
 
 
 def _delegator(role: str, change: Change, base: State | None, top: Metadata[Targets]) -> Targets:
@@ -179,9 +217,28 @@ def _delegator(role: str, change: Change, base: State | None, top: Metadata[Targ
 def numbered(metadata: Path) -> Iterator[tuple[str, int]]:
     """Role and version of every numbered file that lies there."""
     for path in metadata.glob("*.json"):
-        number, dot, name = path.name.partition(".")
-        if dot and number.isdigit():
-            yield name.removesuffix(".json"), int(number)
+        if number := version_of(path.name):
+            yield path.name.partition(".")[2].removesuffix(".json"), number
+
+
+def _second(path: Path) -> int:
+    """When a file was last written, in whole seconds; 0 where there is none."""
+    try:
+        return int(path.stat().st_mtime)
+    except FileNotFoundError:
+        return 0
+
+
+def _put_after(path: Path, before: int) -> None:
+    """Have a file's time be a later second than that of the one it replaced.
+
+    Web servers make its ETag of that second and its length, and mirrors tell by them what to copy:
+    of two commits within a second a device would be told that it has the second one already.
+    """
+    if _second(path) <= before:
+        # It stands already; what cannot have its time set is no reason to say that it does not.
+        with contextlib.suppress(OSError):
+            os.utime(path, (before + 1, before + 1))
 
 
 def _whole(public: Path, digest: str) -> bool:

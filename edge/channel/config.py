@@ -69,7 +69,7 @@ def load(folder: Path) -> Config:
         return Config(_texts(found["keys"]), periods(found["days"]), above, bits)
     except FileNotFoundError as error:
         raise absent(FILE, folder) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DeliveryError(
             "V12",
             found=f"no readable config: {type(error).__name__}: {str(error)[:200]}",

@@ -12,13 +12,16 @@ from edge.channel.keys import elsewhere
 from edge.channel.metadata import after, authority_of, dated, edited, signed
 from edge.channel.repository import Repository
 from edge.channel.state import State
+from firnline.contracts.places import version_of
 from firnline.errors import DeliveryError
 
 
 def waiting(repo: Repository) -> list[Path]:
     """Files that wait for signatures, roots first."""
     found = [path for role in PEOPLE for path in repo.ceremony.glob(f"*.{role}.json")]
-    return sorted(found, key=lambda path: (path.name.endswith("targets.json"), _number(path)))
+    return sorted(
+        found, key=lambda path: (path.name.endswith("targets.json"), version_of(path.name))
+    )
 
 
 def draft(repo: Repository, role: str) -> Path:
@@ -82,7 +85,7 @@ def finished(repo: Repository, state: State) -> bool:
     A row of roots that does not begin after the newest is one whose first was not written yet.
     """
     files, newest = waiting(repo), state.root.signed.version
-    roots = [_number(path) for path in files if path.name.endswith(".root.json")]
+    roots = [version_of(path.name) for path in files if path.name.endswith(".root.json")]
     ahead = [number for number in roots if number > newest]
     if not ahead or ahead[0] == newest + 1:
         return bool(files)
@@ -140,8 +143,3 @@ def hold_here(uris: Mapping[str, Sequence[str]]) -> None:
                     where=f"the key {uri}",
                     mend="only root and targets are signed elsewhere; bring this key here",
                 )
-
-
-def _number(path: Path) -> int:
-    number = path.name.partition(".")[0]
-    return int(number) if number.isdigit() else 0

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
@@ -78,7 +79,7 @@ def new_key(uri: str, secrets: Secrets = environment, *, disk: Disk | None = Non
         raise _locked("a passphrase of under 8 characters", uri, "choose a longer one")
     private = Ed25519PrivateKey.generate()
     plain = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    (disk or RealDisk()).write(path, pkcs8.encrypt(plain, passphrase), mode=0o600)
+    (disk or RealDisk()).write(path, pkcs8.encrypt(plain, os.fsencode(passphrase)), mode=0o600)
     return SSlibKey.from_crypto(private.public_key())
 
 
@@ -133,7 +134,15 @@ def open_key(uri: str, secrets: Secrets = environment) -> Signer:
         from edge.channel import token
 
         return token.open_key(rest, secrets)
-    return CryptoSigner(_private(uri, secrets))
+    private = _private(uri, secrets)
+    curve = private.curve if isinstance(private, EllipticCurvePrivateKey) else None
+    if not isinstance(private, Ed25519PrivateKey) and not isinstance(curve, SECP256R1):
+        raise _mismatch(
+            "a private key that is neither Ed25519 nor ECDSA P-256",
+            uri,
+            "make an Ed25519 key: `firnline channel key file:PATH`",
+        )
+    return CryptoSigner(private)
 
 
 def signer(uri: str, public_key: Key, secrets: Secrets = environment) -> Signer:
@@ -173,11 +182,13 @@ def _private(uri: str, secrets: Secrets) -> PrivateKeyTypes:
         )
     pem = _from_file(Path(rest), uri) if scheme == "file" else os.environ.get(rest, "").encode()
     if not pem:
-        raise _mismatch("no key", uri, f"set {rest} to the key's PEM")
+        mend = f"set {rest} to the key's PEM" if scheme == "env" else "restore it from its copy"
+        raise _mismatch("no key", uri, mend)
     sealed = b"ENCRYPTED PRIVATE KEY" in pem
     if scheme == "file" and not sealed:
         raise _locked("a key that no passphrase protects", uri, "encrypt it: `openssl pkcs8`")
-    passphrase = secrets(f"passphrase of {Path(rest).name}").encode() if sealed else None
+    # Bytes of the environment that are no UTF-8 are a passphrase as good as any.
+    passphrase = os.fsencode(secrets(f"passphrase of {Path(rest).name}")) if sealed else None
     try:
         return load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -188,7 +199,7 @@ def _private(uri: str, secrets: Secrets) -> PrivateKeyTypes:
 
 def _from_file(path: Path, uri: str) -> bytes:
     try:
-        if path.stat().st_mode & 0o077:
+        if path.is_file() and path.stat().st_mode & 0o077:
             raise _mismatch("a key that others may read", uri, f"`chmod 600 {path}`")
         return path.read_bytes()
     except OSError as error:

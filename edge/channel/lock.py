@@ -24,17 +24,26 @@ def exclusive(path: Path, wait: float = 0.0) -> Iterator[None]:
         wait: Seconds to wait for another publisher.
 
     Raises:
-        DeliveryError: V5, another publisher still holds it.
+        DeliveryError: V5, another publisher still holds it; V16, the file system refused.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + wait
-    with path.open("a+", encoding="utf-8") as file:
-        while not _taken(file):
-            if time.monotonic() >= until:
-                raise _held(file, path)
-            time.sleep(_PAUSE_SECONDS)
-        _sign(file)
-        yield
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+", encoding="utf-8") as file:
+            while not _taken(file):
+                if time.monotonic() >= until:
+                    raise _held(file, path)
+                time.sleep(_PAUSE_SECONDS)
+            _sign(file)
+            yield
+    except OSError as error:
+        raise DeliveryError(
+            "V16",
+            found=f"the file system refused: {error.strerror or error}",
+            where=str(error.filename or path.parent),
+            mend="make room, or give the right to write there, and give the command again: what "
+            "can be seen in the channel is whole",
+        ) from error
 
 
 def _taken(file: TextIO) -> bool:

@@ -23,6 +23,7 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
+from tuf.api.serialization import SerializationError
 
 from firnline.contracts.places import KINDS, TRACKS
 from firnline.digest import bytes_digest
@@ -117,6 +118,16 @@ def timestamp(snapshot: MetaFile, issued: datetime) -> Timestamp:
     return Timestamp(snapshot_meta=snapshot, unrecognized_fields=fields)
 
 
+def signed_at(timestamp: Timestamp) -> datetime | None:
+    """When a timestamp was signed, UTC; None where it does not say."""
+    try:
+        return datetime.fromisoformat(str(timestamp.unrecognized_fields.get(ISSUED))).astimezone(
+            UTC
+        )
+    except ValueError:
+        return None
+
+
 def target_file(path: str, content: bytes) -> TargetFile:
     """A target as a role names it: length and sha256."""
     return TargetFile(len(content), {"sha256": bytes_digest(content)}, path)
@@ -154,5 +165,9 @@ def signed(payload: T, signers: Sequence[Signer]) -> Metadata[T]:
 
 
 def verifies(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> bool:
-    """Whether enough of a role's keys have signed."""
-    return bool(delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures))
+    """Whether enough of a role's keys have signed; what has no canonical form nobody can sign."""
+    try:
+        content = metadata.signed_bytes
+    except SerializationError:
+        return False
+    return bool(delegator.get_verification_result(role, content, metadata.signatures))

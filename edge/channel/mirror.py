@@ -5,8 +5,18 @@ from collections.abc import Iterator
 
 from edge.channel.repository import Repository
 from edge.channel.state import State, consistent
-from firnline.contracts.places import METADATA, PARTS, TARGETS, TRACKS, assignment_path, part_path
+from firnline.contracts.places import (
+    METADATA,
+    PARTS,
+    TARGETS,
+    TRACKS,
+    assignment_path,
+    part_path,
+    sha256,
+    version_of,
+)
 from firnline.digest import file_digest
+from firnline.errors import DeliveryError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -25,16 +35,12 @@ def copy(repo: Repository, state: State) -> Iterator[str]:
         DeliveryError: V6, a role or a manifest does not verify.
     """
     source, sink = state.public / METADATA, repo.public / METADATA
-    roots = {
-        path.name: path
-        for path in source.glob("*.root.json")
-        if path.name.partition(".")[0].isdigit()
-    }
-    for name in state.names():
-        state.role(name)
+    roots = {path.name: path for path in source.glob("*.root.json") if version_of(path.name)}
+    # Of the names in the snapshot only those that verify: a thief of its key adds others.
+    standing = {name: state.role(name) for name in state.names()} | {"targets": state.targets}
     named = {
-        (file := f"{meta.version}.{name}"): source / file
-        for name, meta in state.snapshot.signed.meta.items()
+        (file := f"{role.signed.version}.{name}.json"): source / file
+        for name, role in standing.items()
     }
     for name, path in (roots | named).items():
         repo.disk.write(sink / name, path.read_bytes())
@@ -49,7 +55,7 @@ def copy(repo: Repository, state: State) -> Iterator[str]:
 def named_targets(state: State) -> Iterator[tuple[str, str]]:
     """Path and sha256 of every target, and of the assignments before those that stand."""
     for name in state.names():
-        for path, file in state.role(name).signed.targets.items():
+        for path, file in state.stated(name).items():
             yield path, file.hashes["sha256"]
     for track in TRACKS:
         for ensemble in state.ensembles(track):
@@ -58,7 +64,7 @@ def named_targets(state: State) -> Iterator[tuple[str, str]]:
 
 
 def named_parts(state: State) -> set[str]:
-    """sha256 of every part that a manifest names.
+    """sha256 of every part that a manifest names; a manifest that no device would take names none.
 
     Raises:
         DeliveryError: V6, a manifest is missing or differs.
@@ -67,8 +73,16 @@ def named_parts(state: State) -> set[str]:
     for path, digest in set(named_targets(state)):
         top = path.partition("/")[0]
         if top not in TRACKS and path.endswith(".json"):
-            found.update(json.loads(state.content(path, digest))["files"].values())
+            found.update(_files(state.content(path, digest)))
     return found
+
+
+def _files(manifest: bytes) -> set[str]:
+    # Not held to today's format: what an older or a newer release needs must stay as well.
+    try:
+        return {sha256(digest) for digest in json.loads(manifest)["files"].values()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DeliveryError):
+        return set()
 
 
 def _take(repo: Repository, state: State, name: str, digest: str) -> set[str]:

@@ -19,7 +19,7 @@ _COST, _BLOCK, _LANES = 1 << 14, 8, 1
 _SEQUENCE, _INTEGER, _OCTETS, _OID = 0x30, 0x02, 0x04, 0x06
 
 
-def encrypt(plain: bytes, passphrase: str) -> bytes:
+def encrypt(plain: bytes, passphrase: bytes) -> bytes:
     """A private key encrypted for a file.
 
     Args:
@@ -30,7 +30,7 @@ def encrypt(plain: bytes, passphrase: str) -> bytes:
         PEM `ENCRYPTED PRIVATE KEY`.
     """
     salt, vector = os.urandom(16), os.urandom(16)
-    key = Scrypt(salt, length=32, n=_COST, r=_BLOCK, p=_LANES).derive(passphrase.encode())
+    key = Scrypt(salt, length=32, n=_COST, r=_BLOCK, p=_LANES).derive(passphrase)
     padder = PKCS7(128).padder()
     cipher = Cipher(algorithms.AES(key), modes.CBC(vector)).encryptor()
     sealed = cipher.update(padder.update(plain) + padder.finalize()) + cipher.finalize()

@@ -101,7 +101,7 @@ def published(state: State) -> dict[tuple[str, str, str], Pin]:
         _parts(path): Pin(file.hashes["sha256"], file.length)
         for kind in KINDS
         for role in state.bins(kind)
-        for path, file in state.role(role).signed.targets.items()
+        for path, file in state.stated(role).items()
         if path.endswith(".json")
     }
 

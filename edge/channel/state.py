@@ -11,9 +11,17 @@ from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
-from edge.channel.config import absent
+from edge.channel.config import absent, binary
 from edge.channel.metadata import verifies
-from firnline.contracts.places import KINDS, METADATA, TARGETS, TRACKS, assignment_path
+from firnline.contracts.places import (
+    KINDS,
+    METADATA,
+    TARGETS,
+    TRACKS,
+    assignment_path,
+    version_of,
+    well_placed,
+)
 from firnline.digest import bytes_digest
 from firnline.errors import DeliveryError
 from firnline.rollout.assignment import Assignment, parse
@@ -52,6 +60,21 @@ class State:
             self._roles[name] = self._verified(name)
         return self._roles[name]
 
+    def stated(self, name: str) -> dict[str, TargetFile]:
+        """What a role below targets says of paths that it may speak of.
+
+        A stolen key signs any path, such as one that leaves its folder. Devices ask for well-placed
+        paths of the one role that may speak of them; anything else is as good as not said.
+
+        Raises:
+            DeliveryError: V6, the role does not verify.
+        """
+        return {
+            path: file
+            for path, file in self.role(name).signed.targets.items()
+            if well_placed(path) and self._speaker(path) == name and "sha256" in file.hashes
+        }
+
     def delegator(self, name: str) -> Targets:
         """Who delegates to a role below targets: a bin's kind, or targets."""
         if name in (*TRACKS, *KINDS):
@@ -59,10 +82,24 @@ class State:
         return self.role(name.partition("-")[0]).signed
 
     def bins(self, kind: str) -> list[str]:
-        """Names of a kind's hash bins."""
+        """Names of a kind's hash bins.
+
+        Raises:
+            DeliveryError: V6, the kind's role does not verify, or has bins of another's name or
+                more than can be.
+        """
         delegations = self.role(kind).signed.delegations
         succinct = delegations.succinct_roles if delegations else None
-        return list(succinct.get_roles()) if succinct else []
+        if succinct is None:
+            return []
+        try:
+            binary(succinct.bit_length)
+        except ValueError as error:
+            raise _broken(self.public / METADATA, f"{kind} has {error}") from error
+        if succinct.name_prefix != kind:
+            told = f"{kind} has bins of the name {succinct.name_prefix[:80]!r}"
+            raise _broken(self.public / METADATA, told)
+        return list(succinct.get_roles())
 
     def bin_of(self, path: str) -> str:
         """The hash bin that a target's path falls into."""
@@ -78,9 +115,7 @@ class State:
 
     def target(self, path: str) -> TargetFile | None:
         """What the one role that may speak of a path says of it."""
-        top = path.partition("/")[0]
-        role = top if top in TRACKS else self.bin_of(path)
-        return self.role(role).signed.targets.get(path)
+        return self.role(self._speaker(path)).signed.targets.get(path)
 
     def content(self, path: str, digest: str) -> bytes:
         """Bytes of a target, held to its sha256.
@@ -95,7 +130,7 @@ class State:
 
     def ensembles(self, track: str) -> list[str]:
         """Ensembles that a track assigns."""
-        paths = self.role(track).signed.targets
+        paths = self.stated(track)
         return sorted(path.removeprefix(f"{track}/").removesuffix(".json") for path in paths)
 
     def assignment(self, track: str, ensemble: str) -> Assignment | None:
@@ -112,7 +147,7 @@ class State:
             DeliveryError: V6, a file is not what its name says.
         """
         path = assignment_path(ensemble, track)
-        found = self.role(track).signed.targets.get(path)
+        found = self.stated(track).get(path)
         digest = found.hashes["sha256"] if found else ""
         while digest:
             file = self.public / TARGETS / consistent(path, digest)
@@ -121,6 +156,11 @@ class State:
             assignment = parse(self.content(path, digest), str(file))
             yield digest, assignment
             digest = assignment.previous
+
+    def _speaker(self, path: str) -> str:
+        """The one role that may speak of a path."""
+        top = path.partition("/")[0]
+        return top if top in TRACKS else self.bin_of(path)
 
     def _verified(self, name: str) -> Metadata[Targets]:
         delegator = self.delegator(name)
@@ -172,9 +212,7 @@ def newest_root(folder: Path) -> Metadata[Root]:
         DeliveryError: V6, there is none or one does not verify.
     """
     numbers = sorted(
-        int(digits)
-        for path in folder.glob("*.root.json")
-        if (digits := path.name.partition(".")[0]).isdigit()
+        number for path in folder.glob("*.root.json") if (number := version_of(path.name))
     )
     if not numbers:
         raise _broken(folder, "no root")

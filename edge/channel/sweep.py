@@ -121,7 +121,7 @@ def _without(state: State, assigned: set[tuple[str, str]]) -> dict[str, Targets]
             targets = state.role(role).signed.targets
             kept = {
                 path: file
-                for path, file in targets.items()
+                for path, file in state.stated(role).items()
                 if _release(path) in assigned or path in counted
             }
             if len(kept) < len(targets):
@@ -137,7 +137,7 @@ def _release(path: str) -> tuple[str, str]:
 
 def _targets(state: State, keep: int) -> Iterator[str]:
     for name in state.names():
-        for path, file in state.role(name).signed.targets.items():
+        for path, file in state.stated(name).items():
             yield consistent(path, file.hashes["sha256"])
     for track in TRACKS:
         for ensemble in state.ensembles(track):

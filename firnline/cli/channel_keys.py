@@ -12,6 +12,7 @@ from firnline.cli import channel_open
 from firnline.cli.channel import show
 from firnline.cli.channel_open import Where
 from firnline.cli.show import aside, screen
+from firnline.contracts.places import version_of
 from firnline.digest import file_digest
 from firnline.errors import DeliveryError
 
@@ -217,7 +218,7 @@ def restore(
     Args:
         where: The channel; none may stand there.
         mirror: A copy of the public folder; without it nothing is published afterwards.
-        roots: The trusted root; without a mirror all of them, in a row.
+        roots: The trusted root; without a mirror all of them, in a row, or a folder of them.
         uris: Keys; as ROLE=URI without a mirror.
         keys: Folder of key files to use as well; the project's own when no key is named.
         above: Highest version that a device may have seen.
@@ -231,7 +232,7 @@ def restore(
     from edge.channel import restore as rebuild
 
     held = _held(uris, keys)
-    given = [_content(path) for path in roots]
+    given = [_content(path) for root in roots for path in _row(root)]
     place, ask = channel_open.folder(where.channel), channel_open.asking(where.passphrase)
     if mirror is not None:
         if len(given) != 1:
@@ -245,6 +246,14 @@ def restore(
             raise typer.BadParameter("without --mirror give every --root in a row, and --above")
         done = rebuild.from_keys(place, given, held, secrets=ask, days=days, above=above)
     _show_restored(done, as_json=as_json)
+
+
+def _row(root: Path) -> list[Path]:
+    """A root, or those of a folder in a row, as in a device's `trust/root_history/`."""
+    if not root.is_dir():
+        return [root]
+    found = [path for path in root.glob("*.root.json") if version_of(path.name)]
+    return sorted(found, key=lambda path: version_of(path.name))
 
 
 def _held(uris: Sequence[str], keys: Path | None) -> Mapping[str, Sequence[str]]:

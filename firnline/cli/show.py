@@ -27,11 +27,18 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def plain(text: object) -> str:
+    """A text from outside as it may be shown: no control characters that a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "?" for letter in str(text)
+    )
+
+
 def show_error(error: FirnlineError, step: str | None = None) -> None:
     """An error as a panel: what, where, mend."""
     body = Text.assemble(
-        ("found  ", "bold"), error.found, "\n",
-        ("where  ", "bold"), error.where, "\n",
+        ("found  ", "bold"), plain(error.found), "\n",
+        ("where  ", "bold"), plain(error.where), "\n",
         ("mend   ", "bold"), error.mend,
     )  # fmt: skip
     title = f"{type(error).__name__} {error.code}"

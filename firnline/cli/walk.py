@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.text import Text
 from rich.tree import Tree
 
-from firnline.cli.show import print_json, screen
+from firnline.cli.show import plain, print_json, screen
 from flows.walk_links import Link, Walk
 
 _MARKS = {"holds": ("ok", "green"), "broken": ("broken", "red"), "unseen": ("not seen", "yellow")}
@@ -40,20 +40,16 @@ def tree(walk: Walk) -> Tree:
     """The walk as a tree: a branch a link, its digests and lines below it."""
     record = walk.answer
     verdict = f"{'flagged' if record.get('flagged') else 'not flagged'} {record.get('fault') or ''}"
-    root = Tree(
-        Text.assemble(
-            (f"answer {record.get('answer')}", "bold"),
-            f" of {record.get('device')}: score {record.get('score')}, {verdict}",
-        )
-    )
+    told = f" of {record.get('device')}: score {record.get('score')}, {verdict}"
+    root = Tree(Text.assemble((plain(f"answer {record.get('answer')}"), "bold"), plain(told)))
     for link in walk.links:
         branch = root.add(_line(link))
         for name, digest in link.seen.digests.items():
             branch.add(Text.assemble((f"#{digest[:_DIGITS]}", "cyan"), f"  {name}"))
         for line in link.seen.details:
-            branch.add(Text(line, style="dim"))
+            branch.add(Text(plain(line), style="dim"))
         if link.error is not None:
-            branch.add(Text.assemble(("where  ", "bold"), link.error.where))
+            branch.add(Text.assemble(("where  ", "bold"), plain(link.error.where)))
             branch.add(Text.assemble(("mend   ", "bold"), link.error.mend))
     return root
 
@@ -62,7 +58,7 @@ def _line(link: Link) -> Text:
     word, colour = _MARKS[link.mark]
     code = f" {link.error.code}" if link.error else ""
     return Text.assemble(
-        (f"{word}{code}", colour), "  ", (link.name, "bold"), f"  {link.seen.found}"
+        (f"{word}{code}", colour), "  ", (link.name, "bold"), plain(f"  {link.seen.found}")
     )
 
 

@@ -21,6 +21,8 @@ KINDS = ("cpu", "mcu", "npu")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_OF_RELEASE = re.compile(r"[0-9a-f]{16}\.(json|bin)")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def kind(target: str) -> str:
@@ -64,13 +66,29 @@ def part_path(digest: str) -> str:
     return f"{sha256(digest)[:2]}/{digest}"
 
 
+def well_placed(path: str) -> bool:
+    """Whether a TUF target's path is one that this module makes, or a release's firmware."""
+    top, *names = path.split("/")
+    if top in TRACKS:
+        return len(names) == 1 and names[0].endswith(".json") and _is_plain(names[0][:-5])
+    if top not in KINDS or len(names) != 3 or not all(map(_is_plain, names)):
+        return False
+    return kind(names[1]) == top and _OF_RELEASE.fullmatch(names[2]) is not None
+
+
+def version_of(name: str) -> int:
+    """Version that a metadata file's name begins with, as in `12.cpu-1f.json`; 0 where none is."""
+    number, dot, _ = name.partition(".")
+    return int(number) if dot and _NUMBER.fullmatch(number) else 0
+
+
 def plain(name: object) -> str:
     """A name that is one plain path segment.
 
     Raises:
         DeliveryError: U11, it is not.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _is_plain(name):
         raise _unsafe(
             name, "letters, digits, `_`, `.` and `-`, at most 64, first a letter or digit"
         )
@@ -86,6 +104,10 @@ def sha256(value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise _unsafe(value, "64 lower-case hex digits")
     return value
+
+
+def _is_plain(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
 
 
 def _unsafe(found: object, wanted: str) -> DeliveryError:

@@ -18,6 +18,7 @@ from edge.channel.metadata import after, dated, named, timestamp
 from edge.channel.renew import renew
 from edge.channel.repository import Repository
 from firnline.digest import bytes_digest
+from firnline.errors import DeliveryError
 from tests.docs import stand
 from tests.docs.pages import DOCS, ROOT, shell_lines, tables
 from tests.docs.shell import PASSPHRASE, Shell, shell
@@ -157,29 +158,43 @@ def nothing(_: Shell) -> None:
 
 
 def expired(here: Shell) -> None:
-    """The online roles were last renewed a month ago."""
-    long_ago = datetime.now(UTC) - timedelta(days=30)
-    repo = repository(here, now=lambda: long_ago)
-    renew(repo, timedelta(days=15))
+    """Snapshot and timestamp were last renewed a month ago."""
+    signed_at(here, datetime.now(UTC) - timedelta(days=30))
+
+
+def ahead(here: Shell) -> None:
+    """The publisher's clock was a month ahead for an hour, and the device polled."""
+    then = datetime.now(UTC) + timedelta(days=30)
+    renew(repository(here, now=lambda: then), timedelta(days=15))
+    here.agent("pull", "--config", "device/agent.toml")
+    stand.ran(here.project.folder, 2)
+    with pytest.raises(DeliveryError, match="V17"):
+        here.firnline("channel", "publish", stand.ENSEMBLE, "--proved", "--track", "stable")
 
 
 def moved_clock(here: Shell) -> None:
     """A thief of both online keys tells the device a time in two months, and it believes it."""
+    stamp = repository(here).public / "metadata" / "timestamp.json"
+    before = stamp.read_bytes()
+    signed_at(here, datetime.now(UTC) + timedelta(days=60))
+    here.agent("pull", "--config", "device/agent.toml")
+    stamp.write_bytes(before)
+    with pytest.raises(AssertionError, match=r"\[U7\]"):
+        here.agent("pull", "--config", "device/agent.toml")
+
+
+def signed_at(here: Shell, then: datetime) -> None:
+    """Snapshot and timestamp are signed anew, as of some other time."""
     repo = repository(here)
-    state, then = repo.state(), datetime.now(UTC) + timedelta(days=60)
+    state = repo.state()
     snapshot, root = state.snapshot.signed, state.root.signed
     dated(snapshot, snapshot.version + 1, after(then, 14))
     content = repo.signed(root, "snapshot", snapshot).to_bytes()
     stamp = timestamp(named("snapshot", snapshot.version, content), then)
     dated(stamp, state.timestamp.signed.version + 1, after(then, 7))
     metadata = repo.public / "metadata"
-    before = (metadata / "timestamp.json").read_bytes()
     (metadata / f"{snapshot.version}.snapshot.json").write_bytes(content)
     (metadata / "timestamp.json").write_bytes(repo.signed(root, "timestamp", stamp).to_bytes())
-    here.agent("pull", "--config", "device/agent.toml")
-    (metadata / "timestamp.json").write_bytes(before)
-    with pytest.raises(AssertionError, match=r"\[U7\]"):
-        here.agent("pull", "--config", "device/agent.toml")
 
 
 def moved_channel(here: Shell) -> None:
@@ -238,6 +253,7 @@ DISASTERS: dict[str, Callable[[Shell], None]] = {
     ),
     "The key of a track or a kind is lost": lose(KEYS / "stable.pem", KEYS / "cpu.pem"),
     "The timestamp was not renewed": expired,
+    "The publisher's clock was wrong": ahead,
     "Online keys are stolen": moved_clock,
     "The key of a track is stolen": nothing,
     "The key of a kind is stolen": nothing,

@@ -59,6 +59,13 @@ def repo(_made, tmp_path):
 
 
 @pytest.fixture
+def small(_few_bins, tmp_path):
+    """The same with two bins a kind."""
+    shutil.copytree(_few_bins, tmp_path / "channel")
+    return Repository(tmp_path / "channel")
+
+
+@pytest.fixture
 def site(repo):
     """Where the channel is served."""
     with stands.serving(repo.public) as url:

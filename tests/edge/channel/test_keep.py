@@ -1,5 +1,6 @@
 """Keeping a channel: expiry, status, sweeping, and rebuilding what was lost."""
 
+import errno
 import json
 import shutil
 from contextlib import contextmanager
@@ -19,12 +20,6 @@ from firnline.errors import DeliveryError
 from tests.edge.agent import devices
 from tests.edge.channel import stands
 from tests.edge.channel.stands import ENSEMBLE
-
-
-@pytest.fixture
-def small(_few_bins, tmp_path):
-    shutil.copytree(_few_bins, tmp_path / "channel")
-    return Repository(tmp_path / "channel")
 
 
 def later(repo, **passed):
@@ -354,6 +349,7 @@ def test_status_reads_again_what_a_rotation_overtook(small, monkeypatch) -> None
         (lambda repo: (repo.folder / "channel.json").unlink(), "V1"),
         (lambda repo: (repo.folder / "channel.json").write_text("{}"), "V12"),
         (lambda repo: (repo.folder / "channel.json").write_text("[1"), "V12"),
+        (lambda repo: (repo.folder / "channel.json").write_text("[" * 100_000), "V12"),
         (
             lambda repo: (repo.folder / "channel.json").write_text(
                 '{"format": "firnline-channel/1", "keys": {}, "days": {}, "above": "x"}'
@@ -373,3 +369,19 @@ def test_a_channel_that_is_not_whole_is_not_written_to(small, releases, damage, 
         releases.put(Repository(small.folder), 1)
     assert caught.value.code == code
     assert all_bytes(small.public) == before
+
+
+def test_a_disk_that_refuses_is_named_and_the_channel_stays_whole(small, releases) -> None:
+    releases.put(small, 1)
+    before = all_bytes(small.public)
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "a-part")
+
+    for step in (1, 4, 7):
+        with pytest.raises(DeliveryError, match="No space left") as caught:
+            releases.put(Repository(small.folder, disk=stands.DyingDisk(step, full)), 2)
+        assert (caught.value.code, caught.value.where) == ("V16", "a-part")
+        after = all_bytes(small.public)
+        assert {path: after[path] for path in before} == before
+    assert releases.put(small, 2).changed

@@ -5,6 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 from securesystemslib.signer import CryptoSigner
 
 from edge.channel import keys
@@ -80,6 +87,29 @@ def test_keys_that_are_not_kept_well_are_refused(file) -> None:
     refused("V3", keys.open_key, file, said("correct horse"))
     path.write_text("no key")
     refused("V3", keys.open_key, file, said("correct horse"))
+
+
+def test_only_kinds_of_keys_that_devices_check_sign(file) -> None:
+    for other in (X25519PrivateKey.generate(), ec.generate_private_key(ec.SECP521R1())):
+        pem = other.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"correct horse")
+        )
+        Path(file[5:]).write_bytes(pem)
+        Path(file[5:]).chmod(0o600)
+        assert "Ed25519" in refused("V2", keys.open_key, file, said("correct horse")).mend
+
+
+def test_a_passphrase_that_is_no_text_opens_what_it_closed(file, monkeypatch) -> None:
+    monkeypatch.setenv("FIRNLINE_CHANNEL_PASSPHRASE", os.fsdecode(b"not utf-8: \xff\xfe"))
+    public = keys.new_key(file)
+    assert keys.signer(file, public).public_key == public
+
+
+def test_an_empty_file_or_a_folder_is_no_key(file, tmp_path) -> None:
+    Path(file[5:]).touch(mode=0o600)
+    assert "copy" in refused("V2", keys.open_key, file, said("correct horse")).mend
+    error = refused("V2", keys.open_key, f"file:{tmp_path}", said("correct horse"))
+    assert "chmod" not in error.mend
 
 
 @pytest.mark.parametrize("uri", ["root.pem", "file:", "https://keys/1", "env:NOT_SET", ""])

@@ -68,6 +68,22 @@ def test_the_tree_marks_every_link(
     assert max(map(len, lines)) <= 60
 
 
+def test_a_log_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    escape = "\x1b]0;owned\x07\x1b[2J\u202e"
+    made = Trail()
+    made.look("answer", lambda: (Seen(escape, {}, (escape,)), 1))
+
+    def broken():
+        raise EvidenceError("W5", found=escape, where=escape, mend="look at the device")
+
+    made.look("score", broken)
+    record = RECORD | dict.fromkeys(("answer", "device", "score", "fault"), escape)
+    screen().print(tree(Walk(record, tuple(made.links))))
+    shown = capsys.readouterr().out
+    assert "owned" in shown and "look at the device" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\u202e"}
+
+
 def test_no_log_is_an_error_and_not_a_walk(tmp_path) -> None:
     with pytest.raises(DeliveryError, match=r"W1.*no such file"):
         walk_answer("newest", tmp_path / "scores", None, as_json=False)

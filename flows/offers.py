@@ -11,6 +11,7 @@ from firnline import wiring
 from firnline.contracts.offer import Offer
 from firnline.workload import Workload
 from flows.steps import Document
+from flows.waiting_runs import end_superseded
 
 TRACK = "beta"
 """Where a release is offered to first, unless whoever approves says otherwise."""
@@ -19,7 +20,8 @@ TRACK = "beta"
 def offer(workload: Workload, exported: Document, judged: Mapping[str, str]) -> Offer | None:
     """Put a release forward for publication, where the project has a channel.
 
-    In a deployment the run that waits for the approval is started as well, once a release.
+    In a deployment the run that waits for the approval is started as well, once an offer, and
+    those that wait for an older one of the ensemble end.
 
     Args:
         workload: Whose release.
@@ -40,7 +42,9 @@ def offer(workload: Workload, exported: Document, judged: Mapping[str, str]) -> 
             markdown=markdown(found),
             description=f"release {found.release[:12]} of {workload.name} is awaiting approval",
         )
-        _start(found)
+        if runtime.deployment.id:
+            end_superseded()
+            _start(found)
     return found
 
 
@@ -80,9 +84,7 @@ def _cell(text: str) -> str:
 
 
 def _start(found: Offer) -> None:
-    """Start the run that waits, when this one is a deployment's and that one is deployed too."""
-    if not runtime.deployment.id:
-        return
+    """Start the run that waits, where that flow is deployed too."""
     parameters = {"ensemble": found.ensemble, "release": found.release}
     try:
         run_deployment(
@@ -90,7 +92,7 @@ def _start(found: Offer) -> None:
             parameters=parameters,
             timeout=0,
             as_subflow=False,
-            idempotency_key=found.release,
+            idempotency_key=f"{found.release}-{found.number}",
         )
     except ObjectNotFound:
         # Approval at a terminal is left; the artifact says how.

@@ -3,24 +3,25 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from prefect import flow
+from prefect import State, flow, runtime
+from prefect.client.orchestration import get_client
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
+from prefect.states import Cancelled
 from pydantic import ConfigDict, Field
 
 from firnline import wiring
-from firnline.contracts.offer import Offer
+from firnline.contracts.offer import MAX_NAME, Offer, refusal
 from firnline.decision import Decision
 from firnline.errors import EvidenceError
 from firnline.workload import locate
 from flows.offers import TRACK, markdown
 from flows.steps import Document
 from flows.verdicts import publish as show
+from flows.waiting_runs import PAUSE, said
 
 KIND = "publication"
 WAIT_DAYS = 7
-MAX_NAME = 100
-_PAUSE = "approval"
 _WAIT_SECONDS = 60.0  # For another publisher.
 
 
@@ -65,11 +66,14 @@ class ApprovalOfSome(Approval):
 
 
 @flow(name="publish", validate_parameters=False, persist_result=True, result_serializer="json")
-def publish(ensemble: str, release: str | None = None, wait_days: float = WAIT_DAYS) -> Document:
+def publish(
+    ensemble: str, release: str | None = None, wait_days: float = WAIT_DAYS
+) -> Document | State[Document]:
     """Wait for an approval of an offered release, and publish it.
 
     The run is suspended meanwhile: it holds no process, and goes on from its start once somebody
-    resumes it. Whatever settled the offer in the meantime stands.
+    resumes it. Whatever settled the offer in the meantime stands. A run that was given a word and
+    failed goes on with it when it is started again.
 
     Args:
         ensemble: Name or folder of the ensemble.
@@ -77,35 +81,51 @@ def publish(ensemble: str, release: str | None = None, wait_days: float = WAIT_D
         wait_days: How long to wait; the offer stays afterwards.
 
     Returns:
-        The decision's document.
+        The decision's document; of a release that is superseded, that the run is cancelled.
 
     Raises:
-        EvidenceError: E96, no such release is offered; E97, its export is gone; V7, nothing was
-            said of targets that no proof accepts.
+        EvidenceError: E96, no such release is offered; E97, its export is gone; E98, it was
+            superseded at the last moment; V7, nothing was said of targets that no proof accepts.
         DeliveryError: A V-code, the channel refuses it; D-codes, the bundle is not whole.
     """
     name = locate(ensemble, wiring.settings().project).name
     found = release_of(name, release)
+    if found.verdict == "superseded":
+        return Cancelled(message=str(refusal(found)))
     if found.verdict != "waiting":
         return settled(found).document()
-    form = ApprovalOfSome if found.unproved else Approval
-    asked = form.with_initial_data(description=markdown(found), track=TRACK)
-    word = suspend_flow_run(wait_for_input=asked, timeout=round(wait_days * 86_400), key=_PAUSE)
-    decision = decide(found, word)
+    decision = decide(found, _word(found, wait_days))
     document = decision.document()
     show(name, document, reused=False)
     return document
+
+
+def _word(found: Offer, wait_days: float) -> Approval:
+    """What was said of a release; the run ends here, suspended, where nobody has yet.
+
+    The server forgets which pauses were over when somebody retries a failed run, yet keeps what
+    was answered.
+    """
+    with get_client(sync_client=True) as client:
+        given = said(client, runtime.flow_run.id)
+    if given is not None:
+        return Approval(**given)
+    form = ApprovalOfSome if found.unproved else Approval
+    asked = form.with_initial_data(description=markdown(found), track=TRACK)
+    return suspend_flow_run(wait_for_input=asked, timeout=round(wait_days * 86_400), key=PAUSE)
 
 
 def decide(found: Offer, word: Approval) -> Decision:
     """Do what was said of a release, and write it down.
 
     Raises:
-        EvidenceError: E97, its export is gone; V7, nothing was said of targets that no proof
-            accepts.
+        EvidenceError: E97, its export is gone; E98, it is superseded; V7, nothing was said of
+            targets that no proof accepts.
         DeliveryError: A V-code, the channel refuses it; D-codes, the bundle is not whole.
     """
     latest = wiring.offers().get(found.ensemble, found.release) or found
+    if latest.verdict == "superseded":
+        raise refusal(latest)
     if latest.verdict != "waiting":
         return settled(latest)
     decision = _published(found, word) if word.approve else _refused(found, word)
@@ -175,6 +195,7 @@ def _published(found: Offer, word: Approval) -> Decision:
             "targets": ", ".join(made.targets),
             "unproved": ", ".join(made.unproved) or None,
             "left_out": left_out or None,
+            "run": runtime.flow_run.id,
         },
         inputs={
             "bundle": made.release,
@@ -190,7 +211,7 @@ def _refused(found: Offer, word: Approval) -> Decision:
         verdict="refused",
         reason=_told(word, "not published"),
         rules=("approval",),
-        numbers={"approver": word.approver},
+        numbers={"approver": word.approver, "run": runtime.flow_run.id},
         inputs={"bundle": found.release},
     )
 

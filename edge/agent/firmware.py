@@ -12,11 +12,12 @@ from edge.agent.verified import Verified
 from firnline.contracts.firmware import (
     BYTES,
     KIND,
+    MOST_SIGNATURES,
     SIGNED_BYTES,
     Firmware,
     firmware_path,
     key_id,
-    parse,
+    parse_all,
 )
 from firnline.errors import DeliveryError
 
@@ -32,7 +33,8 @@ def fetch(channel: Verified, offer: Offer, proof: bytes) -> bytes:
         proof: Its proof.json.
 
     Returns:
-        256 bytes that the role of microcontrollers has signed, and that tell of this release.
+        256 bytes for each key of the role of microcontrollers that has signed, all of which tell
+        of this release.
 
     Raises:
         DeliveryError: U41, there is none or it is malformed; U42, another key signed it, or it is
@@ -47,10 +49,10 @@ def fetch(channel: Verified, offer: Offer, proof: bytes) -> bytes:
             where=path,
             mend="publish the release again, with an Ed25519 key of the role mcu at hand",
         )
-    content = channel.document(path, target, BYTES)
-    firmware = parse(content, path)
-    _signed(content, firmware, channel.keys(KIND), path)
-    _same(firmware, offer, proof, path)
+    content = channel.document(path, target, BYTES * MOST_SIGNATURES)
+    for number, firmware in enumerate(parse_all(content, path)):
+        _signed(content[BYTES * number :][:BYTES], firmware, channel.keys(KIND), path)
+        _same(firmware, offer, proof, path)
     return content
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edge.agent.asking import ask
 from edge.agent.clock import TrustedClock, utc_now
 from edge.agent.config import Config
 from edge.agent.fetch import Fetcher
@@ -18,14 +19,13 @@ from edge.agent.firmware import fetch, verifier
 from edge.agent.handover import earlier, leave
 from edge.agent.limits import check_manifest
 from edge.agent.lock import exclusive
-from edge.agent.recover import transaction, writing
+from edge.agent.recover import writing
 from edge.agent.slots import Slots, slots_of
-from edge.agent.trust import TRUST, Offer, poll
-from edge.agent.update import heard
+from edge.agent.trust import TRUST, Offer
 from edge.agent.verified import Verified
 from edge.disk import Disk
 from edge.verify import parse_manifest
-from firnline.contracts.firmware import KIND, NAME, Firmware, parse
+from firnline.contracts.firmware import KIND, NAME, Firmware, parse_all
 from firnline.contracts.places import kind
 from firnline.errors import DeliveryError
 
@@ -117,7 +117,7 @@ def pull(
         }
         # Asked again: a person may have begun to work there meanwhile.
         changed = leave(folder, files, told, earlier(folder), disk)
-    firmware = parse(files[NAME], NAME) if NAME in files else None
+    firmware = parse_all(files[NAME], NAME)[0] if NAME in files else None
     return Pulled(
         folder, offer.ensemble, offer.target, offer.release, changed, firmware, tuple(keys)
     )
@@ -127,22 +127,16 @@ def _offer(
     config: Config, fetcher: Fetcher, slots: Slots, system: Callable[[], datetime]
 ) -> tuple[Offer, TrustedClock]:
     """What is assigned, and what time it is at least; neither goes back from here on."""
-    track = f"{config.track}/{config.ensemble}"
-    with transaction(slots) as held:
-        state = held.state
-    clock = TrustedClock(state.clock_floor, system)
-    floor = state.floor(track)
-    polled = poll(config, slots.disk, fetcher, clock, floor.version, floor.keys)
-    with transaction(slots) as held:
-        after = held.commit(heard(held.state, polled, track, clock.now()))
+    polled, state = ask(config, slots, fetcher, system)
     if polled.offer is None:
         raise DeliveryError(
             "U19",
-            found=f"nothing assigned: no wave of {track} has reached this device yet",
+            found=f"nothing assigned: no wave of {config.track}/{config.ensemble} has reached this "
+            "device yet",
             where=config.url,
             mend="wait for the next wave, or pull as a device of the track canary",
         )
-    return polled.offer, TrustedClock(after.clock_floor, system)
+    return polled.offer, TrustedClock(state.clock_floor, system)
 
 
 def _project(config: Config, fetcher: Fetcher, work: Slots, offer: Offer) -> dict[str, bytes]:

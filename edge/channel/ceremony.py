@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.serialization import SerializationError
 
 from edge.channel import keys
 from edge.channel.commit import Change, commit
 from edge.channel.config import PEOPLE
-from edge.channel.counters import resigned, signer_of
+from edge.channel.counters import resigned, signers_of
 from edge.channel.drafts import finished, waiting
 from edge.channel.init import establish
 from edge.channel.lock import exclusive
@@ -92,10 +93,23 @@ def sign(
         disk: Where the file is written; the real one unless told.
 
     Raises:
-        DeliveryError: V2 or V3, the key cannot be used; V6, the file cannot be read.
+        DeliveryError: V2 or V3, the key cannot be used; V6, the file cannot be read, or is none
+            that people sign.
     """
     metadata = metadata_file(file, _CARRIED)
-    signer, content = keys.open_key(uri, secrets), metadata.signed_bytes
+    if metadata.signed.type not in PEOPLE:
+        raise DeliveryError(
+            "V6",
+            found=f"metadata of the role {metadata.signed.type}, which no person signs",
+            where=str(file),
+            mend="sign root or targets, as `firnline channel stage` left them in `ceremony/`",
+        )
+    try:
+        signer, content = keys.open_key(uri, secrets), metadata.signed_bytes
+    except SerializationError as error:
+        raise DeliveryError(
+            "V6", found="metadata that have no canonical form", where=str(file), mend=_CARRIED
+        ) from error
     metadata.signatures[signer.public_key.keyid] = signer.sign(content)
     (disk or RealDisk()).write(file, metadata.to_bytes())
     return Signing(
@@ -267,7 +281,7 @@ def _below(repo: Repository, state: State, top: Metadata[Targets]) -> Change:
         roles[name] = binned(name, authority, (len(bins) - 1).bit_length())
         roles.update({each: edited(state.role(each)) for each in bins})
         if name == KIND:
-            firmware = resigned(state, signer_of(repo, authority))
+            firmware = resigned(state, signers_of(repo, authority))
     for path, content in firmware.items():
         roles[state.bin_of(path)].targets[path] = target_file(path, content)
     return Change(targets=firmware, roles=roles, top=top)

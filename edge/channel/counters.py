@@ -4,7 +4,7 @@ A bootloader takes no lower counter than it has seen, and a rollback gives it an
 the release's firmware manifest is signed again, above all that its target ever had.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from securesystemslib.signer import Signer
@@ -12,8 +12,9 @@ from securesystemslib.signer import Signer
 from edge.channel.metadata import Authority, authority_of
 from edge.channel.repository import Repository, too_few
 from edge.channel.state import State
-from firnline.contracts.firmware import KIND, firmware_path, parse
+from firnline.contracts.firmware import KIND, firmware_path, parse_all
 from firnline.contracts.places import kind
+from firnline.errors import DeliveryError
 
 _SCHEME = "ed25519"
 """The one that bootloaders check."""
@@ -51,17 +52,17 @@ def firmware(
     return found
 
 
-def resigned(state: State, signer: Signer) -> dict[str, bytes]:
-    """Every firmware manifest signed by another key, for bootloaders that hold the new one.
+def resigned(state: State, signers: Sequence[Signer]) -> dict[str, bytes]:
+    """Every firmware manifest signed by other keys, for bootloaders that hold the new ones.
 
     Args:
         state: What is committed.
-        signer: Of the new key.
+        signers: Of the new keys.
     """
     from edge.channel.firmware import renewed
 
     return {
-        path: renewed(content, signer, parse(content, path).counter)
+        path: renewed(content, signers, parse_all(content, path)[0].counter)
         for path, content in _standing(state, f"{KIND}/").items()
     }
 
@@ -77,22 +78,31 @@ def highest(state: State) -> set[str]:
     found: dict[str, tuple[int, str]] = {}
     for path, content in _standing(state, f"{KIND}/").items():
         folder = path.rpartition("/")[0]
-        found[folder] = max(found.get(folder, (0, "")), (parse(content, path).counter, path))
+        found[folder] = max(found.get(folder, (0, "")), (parse_all(content, path)[0].counter, path))
     return {path for _, path in found.values()}
 
 
-def signer_of(repo: Repository, authority: Authority) -> Signer:
-    """Who signs firmware manifests: the first key of the role that is at hand and is Ed25519.
+def signers_of(repo: Repository, authority: Authority) -> list[Signer]:
+    """Who signs firmware manifests: as many keys as the role asks for, the first that are at hand.
 
     Raises:
-        DeliveryError: V2 to V4, none is at hand.
+        DeliveryError: V2 to V4, fewer are; U44, fewer of its keys are such as bootloaders check.
     """
-    # Without any, signing says so by U44.
-    checked = [key for key in authority.keys if key.scheme == _SCHEME] or authority.keys
+    needed = authority.threshold
+    checked = [key for key in authority.keys if key.scheme == _SCHEME]
+    if len(checked) < needed:
+        raise DeliveryError(
+            "U44",
+            found=f"{len(checked)} Ed25519 keys, where {needed} must sign",
+            where=f"the role {KIND}",
+            mend=f"give the role {KIND} Ed25519 keys (`file:` or `env:`): bootloaders check no "
+            "other",
+        )
     signers, problems = repo.at_hand(checked)
-    if not signers:
-        raise problems[0] if len(problems) == 1 else too_few(KIND, 0, 1, problems)
-    return signers[0]
+    if len(signers) < needed:
+        one = len(problems) == 1
+        raise problems[0] if one else too_few(KIND, len(signers), needed, problems)
+    return signers[:needed]
 
 
 def _wanted(repo: Repository, state: State, path: str, folder: Path | None) -> bytes | None:
@@ -104,7 +114,7 @@ def _wanted(repo: Repository, state: State, path: str, folder: Path | None) -> b
     # timestamp goes on above all they saw, and no counter was ever above the timestamp's version.
     number = max(top, state.timestamp.signed.version) + 1
     if path in standing:
-        if parse(standing[path], path).counter == top > repo.config.above:
+        if parse_all(standing[path], path)[0].counter == top > repo.config.above:
             return None
         return renewed(standing[path], _own(repo, state), number)
     return manifest(folder, _own(repo, state), number) if folder is not None else None
@@ -114,10 +124,10 @@ def _standing(state: State, start: str) -> dict[str, bytes]:
     return {
         path: state.content(path, file.hashes["sha256"])
         for role in state.bins(KIND)
-        for path, file in state.role(role).signed.targets.items()
+        for path, file in state.stated(role).items()
         if path.startswith(start) and path.endswith(".bin")
     }
 
 
-def _own(repo: Repository, state: State) -> Signer:
-    return signer_of(repo, authority_of(state.targets.signed, KIND))
+def _own(repo: Repository, state: State) -> list[Signer]:
+    return signers_of(repo, authority_of(state.targets.signed, KIND))

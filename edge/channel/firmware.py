@@ -5,7 +5,7 @@ its proof, so a signature never repeats what somebody wrote down.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,25 +14,26 @@ from securesystemslib.signer import Signer, SSlibKey
 from edge.device_bundle import PROOF, TARGET
 from edge.mcu.emit_identity import Identity, identity, tables
 from edge.verify import verify
-from firnline.contracts.firmware import Firmware, key_id, parse, render
+from firnline.contracts.firmware import Firmware, key_id, parse_all, render
 from firnline.contracts.places import kind
 from firnline.errors import DeliveryError
 
 
-def manifest(device_bundle: Path, signer: Signer, number: int) -> bytes:
+def manifest(device_bundle: Path, signers: Sequence[Signer], number: int) -> bytes:
     """The firmware manifest of a device bundle, signed.
 
     Args:
         device_bundle: Of a microcontroller, as `edge.device_bundle.make` makes it.
-        signer: Of the `mcu` role's own key.
+        signers: Of the `mcu` role's own keys, as many as must sign.
         number: The counter: at least what `next_number` gives.
 
     Returns:
-        256 bytes; Ed25519 is deterministic (RFC 8032, section 5.1.6), so always the same ones.
+        256 bytes for each signer; Ed25519 is deterministic (RFC 8032, section 5.1.6), so always
+        the same ones.
 
     Raises:
         DeliveryError: D1 to D8, the bundle is not whole; U41, it has no C project or a name that
-            is too long; U42, its constants are not those of its proof; U44, the key is no Ed25519.
+            is too long; U42, its constants are not those of its proof; U44, a key is no Ed25519.
     """
     document = verify(device_bundle)
     target = str(document.get("target"))
@@ -56,23 +57,23 @@ def manifest(device_bundle: Path, signer: Signer, number: int) -> bytes:
             identity_bytes=found.length,
             key="",
         ),
-        signer,
+        signers,
     )
 
 
-def renewed(standing: bytes, signer: Signer, number: int) -> bytes:
+def renewed(standing: bytes, signers: Sequence[Signer], number: int) -> bytes:
     """A manifest of the same release under a higher counter: for a rollback, or with another key.
 
     Args:
         standing: The release's manifest as it stands.
-        signer: Of the `mcu` role's own key.
+        signers: Of the `mcu` role's own keys, as many as must sign.
         number: The counter: at least what `next_number` gives.
 
     Raises:
-        DeliveryError: U41 it is no manifest, U44 the key is no Ed25519.
+        DeliveryError: U41 it is no manifest, U44 a key is no Ed25519.
     """
-    found = parse(standing, "the firmware manifest that stands")
-    return _signed(replace(found, counter=number), signer)
+    found = parse_all(standing, "the firmware manifest that stands")[0]
+    return _signed(replace(found, counter=number), signers)
 
 
 def next_number(standing: Iterable[bytes]) -> int:
@@ -85,7 +86,7 @@ def next_number(standing: Iterable[bytes]) -> int:
         DeliveryError: U41, one of them is no manifest.
     """
     where = "a firmware manifest that stands"
-    return 1 + max((parse(content, where).counter for content in standing), default=0)
+    return 1 + max((parse_all(content, where)[0].counter for content in standing), default=0)
 
 
 def _identity(device_bundle: Path, target: str) -> Identity:
@@ -117,7 +118,13 @@ def _proved(device_bundle: Path) -> str:
     return found if isinstance(found, str) else "none"
 
 
-def _signed(firmware: Firmware, signer: Signer) -> bytes:
+def _signed(firmware: Firmware, signers: Sequence[Signer]) -> bytes:
+    content = b"".join(_signed_by(signer, firmware) for signer in signers)
+    parse_all(content, "what is to be published")
+    return content
+
+
+def _signed_by(signer: Signer, firmware: Firmware) -> bytes:
     key = signer.public_key
     if not isinstance(key, SSlibKey) or key.scheme != "ed25519":
         raise DeliveryError(

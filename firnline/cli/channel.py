@@ -12,6 +12,7 @@ from firnline.cli import channel_open
 from firnline.cli.channel_open import Where
 from firnline.cli.promote import last_run
 from firnline.cli.show import aside, print_json, screen
+from firnline.contracts.offer import refusal
 from firnline.workload import locate
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def publish(
         as_json: Print one document instead of text.
 
     Raises:
-        EvidenceError: E4 there is no candidate, V7 a proof did not accept.
+        EvidenceError: E4 there is no candidate, E98 its offer is superseded, V7 a proof did not
+            accept.
         HandshakeError: H0 to H8, its stages or features do not belong together here.
         DeliveryError: D1 to D9, the bundle is not whole; a V-code, the channel refuses it.
     """
@@ -177,7 +179,11 @@ def _bundle(ensemble: str | None, bundle: Path | None) -> tuple[Path, str | None
     """A bundle and the digest it must have; the one that was named has its own."""
     if bundle is not None:
         return bundle, None
-    run = last_run(_name(str(ensemble)))
+    name = _name(str(ensemble))
+    run = last_run(name)
+    offered = wiring.offers().get(name, run["bundle"]["digest"])
+    if offered is not None and offered.verdict == "superseded":
+        raise refusal(offered)
     return Path(run["bundle"]["path"]), run["bundle"]["digest"]
 
 

@@ -2,6 +2,8 @@
 
 import getpass
 import os
+import pwd
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -166,6 +168,15 @@ def person(given: str | None) -> str:
         return f"user {os.getuid()}"
 
 
+def account() -> str:
+    """Whose process this is, and on which machine: what the system says, and no variable."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"user {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
 def record(
     kind: str,
     verdict: str,
@@ -182,7 +193,7 @@ def record(
         kind: `publication`, `promotion`, `rollback` or `rotation`.
         verdict: What became of it, in one word.
         subject: The ensemble, or `channel`.
-        by: Who did it.
+        by: Who did it, as they say; the account and the machine are written beside it.
         reason: Why, in one sentence.
         numbers: Figures that tell it from others of its kind.
         inputs: Name -> digest.
@@ -193,7 +204,7 @@ def record(
         verdict=verdict,
         reason=f"{by}: {reason}" if reason else by,
         rules=("command line",),
-        numbers={"approver": by, **numbers},
+        numbers={"approver": by, "account": account(), **numbers},
         inputs=dict(inputs),
     )
     ledger = wiring.ledger()

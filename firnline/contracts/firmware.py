@@ -9,16 +9,20 @@ manifest that the kind's role signs for an ensemble and target. A bootloader ref
 an old manifest that is replayed stays out, while a rollback that its owner wants is the old release
 under a new manifest; and a device that changes its track is not locked out, as it would be by the
 versions of assignments, which each track counts for itself.
+
+A role that asks for two signatures gives two manifests in a row, alike but for key and signature.
+So each is checked by the same few lines, and a bootloader that asks for one takes the first.
 """
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firnline.contracts.places import KINDS, manifest_path, plain, sha256
 from firnline.errors import DeliveryError
 
 NAME = "firmware-manifest.bin"
+MOST_SIGNATURES = 8
 MAGIC, FORMAT = b"FIRN", 1
 BYTES, SIGNED_BYTES, NAME_BYTES = 256, 192, 32
 MOST_COUNTER = (1 << 32) - 1
@@ -128,6 +132,27 @@ def parse(content: bytes, where: str) -> Firmware:
     except (ValueError, DeliveryError) as error:
         told = error.found if isinstance(error, DeliveryError) else str(error)
         raise _unreadable(told, where) from error
+    return found
+
+
+def parse_all(content: bytes, where: str) -> tuple[Firmware, ...]:
+    """What every manifest of a release says, one a signature: the same, each by another key.
+
+    Args:
+        content: 256 bytes for each.
+        where: What they were read from, for the error.
+
+    Raises:
+        DeliveryError: U41, one is no firmware manifest, they differ, or a key is there twice.
+    """
+    if not content or len(content) > BYTES * MOST_SIGNATURES:
+        raise _unreadable(f"{len(content):,} bytes, not {BYTES} for each signature", where)
+    parts = [content[start : start + BYTES] for start in range(0, len(content), BYTES)]
+    found = tuple(parse(part, where) for part in parts)
+    if len({replace(each, key="") for each in found}) > 1:
+        raise _unreadable("its signatures are of different contents", where)
+    if len({each.key for each in found}) < len(found):
+        raise _unreadable("a key has signed it twice", where)
     return found
 
 

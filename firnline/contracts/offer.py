@@ -1,7 +1,12 @@
-"""An offer: a release that is exported and waits for somebody's word before it is published."""
+"""An offer: a release that is exported and waits for somebody's word before it is published.
+
+Of an ensemble's offers the newest alone can be approved. That an older one is superseded is told
+from the numbers of those beside it and written nowhere, so it holds from the very moment at which
+the newer one is there, whatever is killed then.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,8 +16,10 @@ from firnline.errors import EvidenceError
 
 FORMAT = "firnline-offer/1"
 ACCEPT = "accept"
-Verdict = Literal["waiting", "published", "refused"]
-_VERDICTS = ("waiting", "published", "refused")
+MAX_NAME = 100
+"""Characters of the name of whoever gives their word."""
+Verdict = Literal["waiting", "published", "refused", "superseded"]
+_WRITTEN = ("waiting", "published", "refused")
 
 
 @dataclass(frozen=True)
@@ -25,9 +32,10 @@ class Offer:
         track: The track it is offered to.
         targets: Target -> verdict of its proof.
         judged: Gate -> verdict and reason, such as those of shadow and drift.
-        verdict: `waiting`, `published` or `refused`.
+        verdict: `waiting`, `published`, `refused`, or `superseded` by a newer offer.
         by: Who gave their word; empty while it waits.
         reason: Why, in one sentence.
+        number: Greater with every offer of the ensemble, from 1; 0 before it is made.
     """
 
     ensemble: str
@@ -38,6 +46,7 @@ class Offer:
     verdict: Verdict = "waiting"
     by: str = ""
     reason: str = ""
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -63,6 +72,27 @@ class Offer:
         """The offer once somebody has given their word."""
         return replace(self, verdict=verdict, by=by, reason=reason)
 
+    def beside(self, others: Iterable["Offer"]) -> "Offer":
+        """The offer as it stands among all of its ensemble: superseded where a newer one is."""
+        newer = [other for other in others if other.number > self.number]
+        if self.verdict != "waiting" or not newer:
+            return self
+        by = min(newer, key=lambda other: other.number)
+        return replace(
+            self, verdict="superseded", reason=f"release {by.release[:12]} was offered after it"
+        )
+
+
+def refusal(offer: Offer) -> EvidenceError:
+    """Why a superseded offer cannot be approved: E98."""
+    return EvidenceError(
+        "E98",
+        found=f"the offer is superseded: {offer.reason}",
+        where=f"release {offer.release[:12]} of {offer.ensemble}",
+        mend="approve the newest; to publish this one all the same, `firnline channel publish "
+        "--bundle FOLDER`, or offer it again by a run with its inputs",
+    )
+
 
 def render(offer: Offer) -> str:
     """The offer as canonical JSON."""
@@ -81,10 +111,12 @@ def parse(text: str, where: str) -> Offer:
     """
     try:
         found: dict[str, Any] = json.loads(text)
-        if found.pop("format") != FORMAT or found["verdict"] not in _VERDICTS:
+        if found.pop("format") != FORMAT or found["verdict"] not in _WRITTEN:
             raise ValueError("another format or verdict")
         offer = Offer(**found)
         sha256(offer.release)
+        if type(offer.number) is not int:
+            raise ValueError("its number is none")
         return offer
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError(

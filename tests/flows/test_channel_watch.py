@@ -11,10 +11,12 @@ import pytest
 from edge.channel.renew import renew
 from edge.channel.repository import Repository, utc_now
 from edge.channel.status import status
+from firnline.contracts.offer import Offer
 from firnline.decision import Decision
 from firnline.errors import DeliveryError
 from flows.channel_audit import damage
 from flows.channel_watch import judge, refuse
+from flows.failed_runs import Again, taken_back
 from tests.edge.channel import stands
 
 
@@ -42,12 +44,12 @@ def variables(role: str) -> list[str]:
     return [uri.removeprefix("env:") for uri in stands.uris(role)]
 
 
-def looked(channel: Path, days: float = 0) -> Decision:
+def looked(channel: Path, days: float = 0, again: Again | None = None) -> Decision:
     """What the watch concludes, so many days from now."""
     repository = Repository(channel, now=lambda: utc_now() + timedelta(days=days))
     renewed = renew(repository)
     found = status(repository, open_keys=True)
-    return judge(renewed, found, damage(repository.state()))
+    return judge(renewed, found, damage(repository.state()), again)
 
 
 def test_a_whole_channel_is_healthy_and_nothing_is_renewed(channel: Path) -> None:
@@ -112,3 +114,26 @@ def test_a_file_that_devices_could_not_pull_is_named(
     with pytest.raises(DeliveryError, match="cpu/small") as caught:
         refuse(looked(channel))
     assert caught.value.code == "V6"
+
+
+def test_publications_that_failed_are_told_and_need_people_in_the_end(channel: Path) -> None:
+    decision = looked(channel, again=Again(started=("small aaaaaaaaaaaa",)))
+    assert decision.verdict == "healthy"
+    assert decision.reason.endswith("; publication started again: small aaaaaaaaaaaa")
+    assert decision.numbers["started_again"] == 1
+    with pytest.raises(DeliveryError, match=r"V15.*failed 4 times: V2"):
+        refuse(looked(channel, again=Again(stuck=("release aaaaaaaaaaaa failed 4 times: V2",))))
+
+
+def test_a_release_that_was_taken_back_is_known(channel: Path, tmp_path: Path) -> None:
+    releases = stands.Releases(tmp_path / "more")
+    repository = Repository(channel)
+    first, second = (Offer(stands.ENSEMBLE, releases[number].release, "beta") for number in (1, 2))
+    assert not taken_back(repository.state(), first)
+    releases.put(repository, 2)
+    assert taken_back(repository.state(), first)
+    assert not taken_back(repository.state(), second)
+    releases.put(repository, 1, "canary", 0.1)
+    assert not taken_back(repository.state(), first)
+    never = Offer("other", "a" * 64, "beta")
+    assert not taken_back(repository.state(), never)

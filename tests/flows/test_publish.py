@@ -1,5 +1,6 @@
 """What is said of an offered release is done and written down, whoever says it and how often."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,21 +63,28 @@ def test_a_release_whose_export_is_gone_stays_offered() -> None:
     wiring.offers().offer(OFFER)
     with pytest.raises(EvidenceError, match=r"E97.*aaaaaaaaaaaa"):
         decide(OFFER, Approval(approver="Ada"))
-    assert wiring.offers().waiting() == [OFFER]
+    assert wiring.offers().waiting() == [replace(OFFER, number=1)]
     assert wiring.ledger().read("refrigeration") == []
 
 
 def test_which_release_is_meant_has_to_be_plain() -> None:
     with pytest.raises(EvidenceError, match=r"E96.*none"):
         release_of("refrigeration", None)
-    wiring.offers().offer(OFFER)
-    assert release_of("refrigeration", None) == release_of("refrigeration", RELEASE) == OFFER
+    made = wiring.offers().offer(OFFER)
+    assert release_of("refrigeration", None) == release_of("refrigeration", RELEASE) == made
     with pytest.raises(EvidenceError, match=r"E96.*release bbbbbbbbbbbb"):
         release_of("refrigeration", "b" * 64)
     other = Offer("refrigeration", "c" * 64, "beta")
-    wiring.offers().offer(other)
-    with pytest.raises(EvidenceError, match=r"E96.*aaaaaaaaaaaa, cccccccccccc"):
-        release_of("refrigeration", None)
+    assert wiring.offers().offer(other) == release_of("refrigeration", None)
+
+
+def test_the_word_on_a_superseded_release_is_refused() -> None:
+    made = wiring.offers().offer(OFFER)
+    wiring.offers().offer(Offer("refrigeration", "c" * 64, "beta"))
+    for approve in (True, False):
+        with pytest.raises(EvidenceError, match=r"E98.*cccccccccccc was offered after it"):
+            decide(made, Approval(approver="Ada", approve=approve))
+    assert wiring.ledger().read("refrigeration") == []
 
 
 @pytest.mark.parametrize(
@@ -120,8 +128,8 @@ def test_a_release_that_is_proved_for_all_is_asked_of_nothing_more() -> None:
 def test_a_run_started_by_hand_in_other_words_is_left_alone() -> None:
     from flows.waiting_runs import _offer
 
-    wiring.offers().offer(OFFER)
-    assert _offer({"ensemble": "refrigeration", "release": RELEASE}) == OFFER
+    made = wiring.offers().offer(OFFER)
+    assert _offer({"ensemble": "refrigeration", "release": RELEASE}) == made
     for other in ({"ensemble": "ensembles/pump", "release": RELEASE}, {"ensemble": "pump"}):
         assert _offer(other) is None
 

@@ -189,7 +189,7 @@ def test_an_export_in_a_deployment_starts_one_run_that_waits(
         client.create_deployment(client.create_flow(flow_), name="refrigeration")
     run()
     run()
-    started = [run for run in client.read_flow_runs() if run.idempotency_key == release]
+    started = [run for run in client.read_flow_runs() if run.idempotency_key == f"{release}-1"]
     assert [run.parameters for run in started] == [
         {"ensemble": "refrigeration", "release": release}
     ]

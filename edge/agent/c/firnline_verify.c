@@ -101,6 +101,45 @@ firnline_status firnline_manifest_verify(const uint8_t *manifest, size_t length,
     return FIRNLINE_ACCEPTED;
 }
 
+/* Whether one of the manifests before this one was signed by the same key. */
+static int is_repeated(const uint8_t *manifests, size_t place)
+{
+    for (size_t i = 0u; i < place; i++) {
+        if (firnline_same_bytes(&manifests[(i * FIRNLINE_MANIFEST_BYTES) + AT_KEY],
+                                &manifests[(place * FIRNLINE_MANIFEST_BYTES) + AT_KEY],
+                                AT_RESERVED - AT_KEY)
+            != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+firnline_status firnline_manifests_verify(const uint8_t *manifests, size_t length,
+                                          const firnline_trust *trust, size_t threshold)
+{
+    if (threshold == 0u) {
+        return FIRNLINE_BELOW_THRESHOLD;
+    }
+    if (((length / FIRNLINE_MANIFEST_BYTES) != threshold)
+        || ((length % FIRNLINE_MANIFEST_BYTES) != 0u)) {
+        return FIRNLINE_TRUNCATED;
+    }
+    for (size_t i = 0u; i < threshold; i++) {
+        const uint8_t *const manifest = &manifests[i * FIRNLINE_MANIFEST_BYTES];
+        const firnline_status status =
+            firnline_manifest_verify(manifest, FIRNLINE_MANIFEST_BYTES, trust);
+        if (status != FIRNLINE_ACCEPTED) {
+            return status;
+        }
+        if ((firnline_same_bytes(manifests, manifest, AT_KEY) == 0)
+            || (is_repeated(manifests, i) != 0)) {
+            return FIRNLINE_BELOW_THRESHOLD;
+        }
+    }
+    return FIRNLINE_ACCEPTED;
+}
+
 static void add_constants(void *context, const void *bytes, size_t length)
 {
     constants *const all = (constants *)context;

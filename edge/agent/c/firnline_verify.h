@@ -18,6 +18,9 @@
  *      176      8  key: the first bytes of the sha256 of the Ed25519 public key
  *      184      8  reserved: zeros
  *      192     64  Ed25519 signature (RFC 8032) of the 192 bytes before it
+ *
+ * Where the channel's role asks for more than one signature, a release has as many of them in a
+ * row, each by another key and else alike.
  */
 #ifndef FIRNLINE_VERIFY_H
 #define FIRNLINE_VERIFY_H
@@ -44,6 +47,7 @@ typedef enum {
     FIRNLINE_ROLLBACK = 0x4860C967,       /* older than what this device has run */
     FIRNLINE_NO_IDENTITY = 0x32C66D0A,    /* it does not say what the constants are */
     FIRNLINE_CHANGED_MODEL = 0x453531F6,  /* the constants in flash are not the signed ones */
+    FIRNLINE_BELOW_THRESHOLD = 0x02DB7371, /* fewer keys than were asked for signed the same */
     FIRNLINE_SELF_TEST_DIFFERS = 0x7CC81DB9 /* for the caller's use: see example_boot.c */
 } firnline_status;
 
@@ -64,6 +68,11 @@ typedef void (*firnline_identity)(void (*update)(void *, const void *, size_t), 
  * can write what holds it, such as an external flash, check a copy in RAM, and go on with that. */
 firnline_status firnline_manifest_verify(const uint8_t *manifest, size_t length,
                                          const firnline_trust *trust);
+
+/* Likewise, by so many different keys, each of which signed the same: for a device on which no one
+ * key may put a model. `manifests` are that many in a row. Go on with the first of them. */
+firnline_status firnline_manifests_verify(const uint8_t *manifests, size_t length,
+                                          const firnline_trust *trust, size_t threshold);
 
 /* Whether the model's constants, as they lie in flash, are those of a manifest that was accepted. */
 firnline_status firnline_model_verify(const uint8_t manifest[FIRNLINE_MANIFEST_BYTES],

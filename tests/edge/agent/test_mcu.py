@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 from edge.agent import state as states
 from edge.agent.config import Limits
@@ -54,13 +55,20 @@ class Fleet:
         fields = {"run": [], "artifact_sha256": "a" * 64}
         made = bundles.make(folder, encoder, target=target, files=project(**proof), manifest=fields)
         signer = signer or self.channel.keys["mcu"][0]
-        found = content or firmware.manifest(folder, signer, counter)
-        path = contract.firmware_path(made.ensemble, made.target, made.release)
-        self.channel.target(self.channel.bin(path), path, found)
-        self.channel.commit(self.channel.bin(path))
-        self.channel.publish(made)
+        found = content or firmware.manifest(folder, [signer], counter)
         self.made = made
+        self.put(self.path(), found)
+        self.channel.publish(made)
         return found
+
+    def path(self):
+        """Of the firmware manifest."""
+        return contract.firmware_path(self.made.ensemble, self.made.target, self.made.release)
+
+    def put(self, path, content):
+        """A target, as the role of its kind signs it."""
+        self.channel.target(self.channel.bin(path), path, content)
+        self.channel.commit(self.channel.bin(path))
 
     def pull(self, disk=None, **changes):
         config = replace(self.config, **changes)
@@ -173,12 +181,35 @@ def test_a_neural_processor_has_none(fleet):
 
 
 @pytest.mark.parametrize(
-    "content", [b"FIRN", b"\0" * 256, b"x" * 257], ids=["short", "zeros", "long"]
+    "content",
+    [b"FIRN", b"\0" * 256, b"x" * 257, b"x" * 2049],
+    ids=["short", "zeros", "long", "endless"],
 )
 def test_a_malformed_firmware_manifest(fleet, content):
     fleet.publish(content=content)
 
-    assert fleet.refused("U13" if len(content) > 256 else "U41")
+    assert fleet.refused("U13" if len(content) > 2048 else "U41")
+
+
+def test_every_signature_of_several_is_checked(fleet):
+    own, other = fleet.channel.keys["mcu"][0], CryptoSigner.generate_ed25519()
+    role = fleet.channel.targets("targets").delegations
+    role.keys[other.public_key.keyid] = other.public_key
+    role.roles["mcu"].keyids.append(other.public_key.keyid)
+    fleet.channel.commit("targets")
+    fleet.publish()
+    folder, path = fleet.tmp_path / "bundle-1", fleet.path()
+    both = firmware.manifest(folder, [own, other], 2)
+    thief = firmware.manifest(folder, [own, CryptoSigner.generate_ed25519()], 2)
+    later = firmware.manifest(folder, [other], 3)
+
+    for content, code in ((thief, "U42"), (both[:256] + later, "U41"), (both[:256] * 2, "U41")):
+        fleet.put(path, content)
+        fleet.refused(code)
+    fleet.put(path, both)
+
+    assert fleet.pull().firmware.counter == 2
+    assert (fleet.out / "firmware-manifest.bin").read_bytes() == both
 
 
 def test_a_firmware_manifest_of_another_key(fleet):

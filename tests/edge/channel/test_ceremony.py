@@ -1,5 +1,6 @@
 """A channel whose people never bring their keys: their public halves come, and signatures."""
 
+import json
 import shutil
 
 import pytest
@@ -123,6 +124,25 @@ def test_signers_are_told_whom_they_name(halves, tmp_path) -> None:
     root, targets = (sign(path, stands.uris(path.name.split(".")[1])[0]) for path in begun.staged)
     named = {**root.names, **targets.names}
     assert named == {role: (begun.thresholds[role], list(begun.keys[role])) for role in ROLES}
+
+
+def test_what_no_person_signs_is_left_as_it_is(repo) -> None:
+    file = repo.public / "metadata" / "timestamp.json"
+    before = file.read_bytes()
+    with pytest.raises(DeliveryError, match="no person signs") as caught:
+        sign(file, stands.uris("root")[0])
+    assert caught.value.code == "V6" and file.read_bytes() == before
+
+
+def test_what_has_no_canonical_form_is_not_signed(halves, tmp_path) -> None:
+    file = made(tmp_path / "channel", halves).staged[0]
+    document = json.loads(file.read_bytes())
+    document["signed"]["x"] = float("nan")
+    file.write_text(json.dumps(document))
+    before = file.read_bytes()
+    with pytest.raises(DeliveryError) as caught:
+        sign(file, stands.uris("root")[0])
+    assert caught.value.code == "V6" and file.read_bytes() == before
 
 
 def test_one_key_by_two_names_is_one_key(halves, tmp_path, repo) -> None:

@@ -12,7 +12,8 @@ from edge.channel.restore import from_keys, from_mirror
 from edge.channel.rollback import rollback
 from edge.channel.rotate import rotate
 from edge.channel.sweep import sweep
-from firnline.contracts.firmware import firmware_path, key_id, parse
+from firnline.contracts.firmware import firmware_path, key_id, parse_all
+from firnline.errors import DeliveryError
 from tests.edge.agent import bundles
 from tests.edge.channel import stands
 from tests.edge.channel.stands import ENSEMBLE
@@ -38,10 +39,14 @@ def publish(repo, board, track="beta"):
         return put(repo, state, ENSEMBLE, board.release, given, track, 1.0, "a test")
 
 
-def firmware(repo, board):
+def content(repo, board):
     path = firmware_path(ENSEMBLE, TARGET, board.release)
     state = repo.state()
-    return parse(state.content(path, state.target(path).hashes["sha256"]), path)
+    return state.content(path, state.target(path).hashes["sha256"])
+
+
+def firmware(repo, board):
+    return parse_all(content(repo, board), "here")[0]
 
 
 def counters(repo, *boards):
@@ -88,6 +93,36 @@ def test_of_several_keys_the_one_that_bootloaders_check_signs(repo, boards, monk
     assert firmware(repo, boards[0]).key == role_key(repo, 1)
     publish(repo, boards[1])
     assert firmware(repo, boards[1]).key == role_key(repo, 1)
+
+
+def test_as_many_keys_sign_as_the_role_asks_for(repo, boards, monkeypatch) -> None:
+    publish(repo, boards[0])
+    before = counters(repo, boards[0])
+    monkeypatch.setenv("SECOND_KEY", CryptoSigner.generate_ed25519().private_bytes.decode())
+    rotate(repo, "mcu", [*stands.uris("mcu", 2), "env:SECOND_KEY"], threshold=2)
+    keys = [role_key(repo, place) for place in (0, 1)]
+    assert [each.key for each in parse_all(content(repo, boards[0]), "here")] == keys
+    assert counters(repo, boards[0]) == before
+    publish(repo, boards[1])
+    assert [each.key for each in parse_all(content(repo, boards[1]), "here")] == keys
+    rollback(repo, ENSEMBLE, "beta", reason="bad")
+    back = parse_all(content(repo, boards[0]), "here")
+    assert [each.key for each in back] == keys
+    assert back[0].counter > firmware(repo, boards[1]).counter
+    # One holder alone publishes nothing for a microcontroller.
+    monkeypatch.delenv("SECOND_KEY")
+    with pytest.raises(DeliveryError, match=r"V2.*SECOND_KEY"):
+        publish(Repository(repo.folder), boards[1])
+
+
+def test_keys_that_bootloaders_cannot_check_do_not_make_up_the_number(
+    repo, boards, monkeypatch
+) -> None:
+    publish(repo, boards[0])
+    monkeypatch.setenv("KEY_OF_A_TOKEN", CryptoSigner.generate_ecdsa().private_bytes.decode())
+    with pytest.raises(DeliveryError, match=r"U44.*1 Ed25519 keys, where 2 must sign"):
+        rotate(repo, "mcu", ["env:KEY_OF_A_TOKEN", *stands.uris("mcu", 2)], threshold=2)
+    assert firmware(repo, boards[0]).key == role_key(repo)
 
 
 def test_a_sweep_does_not_turn_the_counter_back(repo, boards, releases) -> None:

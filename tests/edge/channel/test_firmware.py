@@ -1,6 +1,7 @@
 """Firmware manifests as a publisher signs them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -10,7 +11,7 @@ from securesystemslib.signer import CryptoSigner
 from edge.channel.firmware import manifest, next_number, renewed
 from edge.mcu.generate import generate
 from edge.mcu.project import package
-from firnline.contracts.firmware import SIGNED_BYTES, key_id, parse
+from firnline.contracts.firmware import BYTES, SIGNED_BYTES, key_id, parse, parse_all
 from firnline.errors import DeliveryError
 from tests.edge.agent import bundles
 from tests.edge.mcu.samples import bridges
@@ -32,7 +33,7 @@ def device_bundle(folder, *, target=TARGET, change=lambda text: text, ensemble="
 
 def refused(code, folder, signer=SIGNER):
     with pytest.raises(DeliveryError) as caught:
-        manifest(folder, signer, 1)
+        manifest(folder, [signer], 1)
     assert caught.value.code == code
     return caught.value
 
@@ -40,7 +41,7 @@ def refused(code, folder, signer=SIGNER):
 def test_it_says_what_the_bundle_holds_and_is_signed(tmp_path):
     made, identity = device_bundle(tmp_path)
 
-    content = manifest(tmp_path, SIGNER, 3)
+    content = manifest(tmp_path, [SIGNER], 3)
 
     found = parse(content, "here")
     public = bytes.fromhex(SIGNER.public_key.keyval["public"])
@@ -52,7 +53,7 @@ def test_it_says_what_the_bundle_holds_and_is_signed(tmp_path):
     assert (found.counter, found.key) == (3, key_id(public))
     assert (found.identity, found.identity_bytes) == (identity.sha256, identity.length)
     assert found.artifact == made.document["artifact_sha256"]
-    assert manifest(tmp_path, SIGNER, 3) == content
+    assert manifest(tmp_path, [SIGNER], 3) == content
 
 
 def test_constants_that_are_not_the_proof_s_are_not_signed(tmp_path):
@@ -89,11 +90,27 @@ def test_a_key_that_bootloaders_cannot_check(tmp_path):
 
 def test_a_rollback_is_the_old_release_under_a_higher_number(tmp_path):
     device_bundle(tmp_path)
-    first = manifest(tmp_path, SIGNER, next_number([]))
-    later = manifest(tmp_path, SIGNER, next_number([first]))
+    first = manifest(tmp_path, [SIGNER], next_number([]))
+    later = manifest(tmp_path, [SIGNER], next_number([first]))
 
-    again = renewed(first, SIGNER, next_number([later, first]))
+    again = renewed(first, [SIGNER], next_number([later, first]))
 
     numbers = [parse(content, "here").counter for content in (first, later, again)]
     assert numbers == [1, 2, 3]
     assert parse(again, "here").release == parse(first, "here").release
+
+
+def test_as_many_keys_as_must_sign_the_same(tmp_path):
+    device_bundle(tmp_path)
+    second = CryptoSigner.generate_ed25519()
+
+    content = manifest(tmp_path, [SIGNER, second], 3)
+
+    one, two = parse_all(content, "here")
+    assert content[:BYTES] == manifest(tmp_path, [SIGNER], 3)
+    assert content[BYTES:] == manifest(tmp_path, [second], 3)
+    assert replace(two, key=one.key) == one
+    assert parse_all(renewed(content, [second, SIGNER], 4), "here")[1].key == one.key
+    assert next_number([content]) == 4
+    with pytest.raises(DeliveryError, match=r"U41.*a key has signed it twice"):
+        manifest(tmp_path, [SIGNER, SIGNER], 3)

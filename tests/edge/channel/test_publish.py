@@ -49,6 +49,16 @@ def test_publishing_the_same_again_changes_nothing(repo, bundle) -> None:
     assert files(repo.public) == before
 
 
+def test_no_two_commits_leave_the_timestamp_under_one_second(repo) -> None:
+    """A web server's ETag is made of that and of the length, which seldom changes."""
+    releases = stands.Releases(repo.folder / "releases")
+    seconds = []
+    for number in (1, 2, 1, 2):
+        releases.put(repo, number)
+        seconds.append(int((repo.public / "metadata" / "timestamp.json").stat().st_mtime))
+    assert seconds == sorted(set(seconds))
+
+
 def test_a_target_can_follow_later(repo, device, bundle) -> None:
     publish(repo, bundle, targets=CPU)
     why = {"cpu-arm64": "no such board here"}

@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import pwd
 import signal
+import socket
 import subprocess
 import urllib.request
 from contextlib import suppress
@@ -119,6 +121,9 @@ def test_a_bundle_is_published_and_its_word_is_kept(project, bundle):
     (kept,) = ledger(project, "small")
     assert (kept["kind"], kept["reason"]) == ("publication", "Ada: to 100 % of canary; try")
     assert kept["inputs"]["bundle"] == done["release"]
+    # Whom they name is theirs to say; whose account it was is not.
+    who = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+    assert (kept["numbers"]["approver"], kept["numbers"]["account"]) == ("Ada", who)
 
 
 def test_the_last_run_s_bundle_is_published_by_name_and_its_offer_settled(project, bundle):
@@ -127,6 +132,9 @@ def test_the_last_run_s_bundle_is_published_by_name_and_its_offer_settled(projec
     offers.offer(Offer("small", release, "beta", {"cpu-arm64": "not run"}))
     refused(project, "V7", "publish", "small")
     assert offers.waiting()
+    offers.offer(Offer("small", "f" * 64, "beta"))
+    assert "ffffffffffff was offered after it" in refused(project, "E98", "publish", "small").stderr
+    offers.offer(Offer("small", release, "beta", {"cpu-arm64": "not run"}))
     excused = ("--unproved", "cpu-arm64=no such board here", "--by", "Ada")
     done = project.json("channel", "publish", "small", *excused)
     assert (done["release"], done["track"], done["changed"]) == (release, "beta", True)

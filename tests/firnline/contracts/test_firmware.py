@@ -15,6 +15,7 @@ from firnline.contracts.firmware import (
     firmware_path,
     key_id,
     parse,
+    parse_all,
     render,
 )
 from firnline.errors import DeliveryError
@@ -104,3 +105,32 @@ def test_it_lies_beside_the_manifest():
 def test_a_key_is_named_by_its_digest():
     # sha256 of 32 zero bytes
     assert key_id(bytes(32)) == "66687aadf862bd77"
+
+
+def signed_by(*keys, **changes):
+    return b"".join(render(replace(FIRMWARE, key=key * 8, **changes)) + SIGNATURE for key in keys)
+
+
+def test_several_signatures_say_the_same_each_by_another_key():
+    assert parse_all(signed_by("04"), "here") == (FIRMWARE,)
+    found = parse_all(signed_by("04", "05", "06"), "here")
+    assert [replace(each, key=FIRMWARE.key) for each in found] == [FIRMWARE] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        signed_by("04")[:-1],
+        signed_by("04") + b"F",
+        signed_by("04", "04"),
+        signed_by("04", "05", "04"),
+        signed_by("04") + signed_by("05", counter=8),
+        signed_by("04") + bytes(BYTES),
+        signed_by(*(f"{number:02x}" for number in range(9))),
+    ],
+)
+def test_what_is_no_row_of_signatures_is_told(content):
+    with pytest.raises(DeliveryError, match=r"here") as caught:
+        parse_all(content, "here")
+    assert caught.value.code == "U41"

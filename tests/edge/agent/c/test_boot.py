@@ -214,6 +214,74 @@ def test_no_two_statuses_are_close():
     assert min(distances) >= 13
 
 
+SEVERAL = """
+#include "firnline_verify.h"
+
+extern const uint32_t firnline_in_bytes;
+extern const uint32_t firnline_out_bytes;
+void firnline_entry(const void *in, void *out);
+
+/* In: how many must sign, length, manifests, keys. Out: status. */
+const uint32_t firnline_in_bytes = 4u + 4u + 3u * 256u + 3u * 32u;
+const uint32_t firnline_out_bytes = 4u;
+
+void firnline_entry(const void *in, void *out)
+{
+    const uint32_t *const words = (const uint32_t *)in;
+    const uint8_t *const bytes = (const uint8_t *)in;
+    const firnline_trust trust = {(const uint8_t(*)[32])&bytes[776], 3u, "refrigeration",
+                                  "mcu-cortex-m4", 5u};
+    *(uint32_t *)out =
+        (uint32_t)firnline_manifests_verify(&bytes[8], words[1], &trust, words[0]);
+}
+"""
+
+
+def test_no_one_key_is_enough_where_two_must_sign(tmp_path):
+    verifier = {path.name: path.read_text() for path in SOURCES.glob("firnline_*")}
+    made = build(CORES["cortex-m4"], {**verifier, "entry.c": SEVERAL}, tmp_path, optimise="-Os")
+    model = Identity("1" * 64, 1)
+    owners = [PRIVATE, *(Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (7, 8))]
+    trusted = [owner.public_key().public_bytes_raw() for owner in owners]
+
+    def by(owner, **changes):
+        return manifest(model, owner, key=key_id(owner.public_key().public_bytes_raw()), **changes)
+
+    ada, ben, cleo = map(by, owners)
+    flipped = bytearray(ben)
+    flipped[200] ^= 1
+    unsigned = ben[:176] + cleo[176:192] + ben[192:]
+    cases = {
+        "two": (2, ada + ben, "ACCEPTED"),
+        "another two": (2, cleo + ada, "ACCEPTED"),
+        "three": (3, cleo + ada + ben, "ACCEPTED"),
+        "one is asked for": (1, ada, "ACCEPTED"),
+        "nobody is asked for": (0, b"", "BELOW_THRESHOLD"),
+        "one alone": (2, ada, "TRUNCATED"),
+        "one key twice": (2, ada + ada, "BELOW_THRESHOLD"),
+        "one key again": (3, ada + ben + ada, "BELOW_THRESHOLD"),
+        "another release": (2, ada + by(owners[1], release="6" * 64), "BELOW_THRESHOLD"),
+        "another counter": (2, ada + by(owners[1], counter=HELD + 2), "BELOW_THRESHOLD"),
+        "an older one": (2, ada + by(owners[1], counter=HELD - 1), "ROLLBACK"),
+        "a stranger": (2, ada + by(OTHER), "UNKNOWN_KEY"),
+        "a flipped bit": (2, ada + bytes(flipped), "BAD_SIGNATURE"),
+        "under another's name": (2, ada + unsigned, "BAD_SIGNATURE"),
+        "more than asked for": (2, ada + ben + cleo, "TRUNCATED"),
+        "a part of one": (2, (ada + ben)[:-1], "TRUNCATED"),
+    }
+    given = [
+        struct.pack("<II", needed, len(content))
+        + content.ljust(3 * BYTES, b"\0")
+        + b"".join(trusted)
+        for needed, content, _ in cases.values()
+    ]
+
+    found = emulate(made, np.frombuffer(b"".join(given), np.uint8).reshape(len(given), -1))
+
+    told = [NAMES[int(status)] for status in found.outputs.view("<u4")[:, 0]]
+    assert dict(zip(cases, told, strict=True)) == {name: case[2] for name, case in cases.items()}
+
+
 FIGURES = """
 #include "firnline_verify.h"
 

@@ -1,19 +1,23 @@
 #!/bin/sh
-# Runs every test, in two processes side by side: the walks from end to end, which wait for servers
-# most of the time, and all others. What the walks say comes after the others.
+# Runs every test, in three processes side by side that take about as long: the walks from end to
+# end, which wait for servers much of the time; the edge and the pages; all others. What the first
+# two say comes after the others.
 # usage: tests/run.sh BIN     (BIN holds pytest)
 set -u
 
 bin=$1
-log=$(mktemp)
-"$bin/pytest" -p no:cacheprovider tests/walk >"$log" 2>&1 &
-walks=$!
-trap 'kill "$walks" 2>/dev/null; rm -f "$log"' EXIT
+logs=$(mktemp -d)
+"$bin/pytest" -p no:cacheprovider tests/walk >"$logs/walk" 2>&1 &
+walk=$!
+"$bin/pytest" -p no:cacheprovider tests/edge tests/docs >"$logs/edge" 2>&1 &
+edge=$!
+trap 'kill "$walk" "$edge" 2>/dev/null; rm -rf "$logs"' EXIT
 trap 'exit 130' INT TERM
 
-"$bin/pytest" --ignore=tests/walk
-others=$?
-wait "$walks"
-walked=$?
-cat "$log"
-[ "$others" -eq 0 ] && [ "$walked" -eq 0 ]
+"$bin/pytest" --ignore=tests/walk --ignore=tests/edge --ignore=tests/docs
+failed=$?
+wait "$edge" || failed=1
+cat "$logs/edge"
+wait "$walk" || failed=1
+cat "$logs/walk"
+exit "$failed"

@@ -1,11 +1,13 @@
 """`firnline up` and `firnline down`: the local services, on loopback, by their process ids."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -108,6 +110,8 @@ def _servers() -> tuple[Service, ...]:
 def _environment() -> dict[str, str]:
     settings = wiring.settings()
     return {
+        # Its jobs judge what language models say, in eight processes that wait for some.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         **os.environ,
         "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
         "PREFECT_LOGGING_TO_API_ENABLED": "true",
@@ -124,7 +128,7 @@ def _launch(service: Service, environment: dict[str, str]) -> None:
         return
     log_path = _pid_file(service.name).with_suffix(".log")
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log:
+    with log_path.open("ab") as log, _interruptible():
         process = subprocess.Popen(
             [sys.executable, "-m", *service.command],
             env=environment,
@@ -147,6 +151,19 @@ def _launch(service: Service, environment: dict[str, str]) -> None:
                 "(FIRNLINE_PREFECT_PORT and FIRNLINE_MLFLOW_PORT choose others)",
             )
         time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Children that an interrupt ends: a shell has what it starts in the background ignore them.
+
+    A worker that is told to stop interrupts itself, and would go on.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _prefect(environment: dict[str, str], *arguments: str) -> None:

@@ -11,6 +11,7 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ from firnline.errors import HandshakeError
 _PLATFORM = "firnline"
 
 Name = tuple[ModuleType, str]
+Bound = tuple[ast.stmt, frozenset[str]]
 
 
 def transformation(function: Callable[..., Any], *, decorated: bool = False) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _imported(
             return source, [(found, alias.name)]
         return f"{source}:{alias.name}", []
     if found is not None and _is_ours(found, home):
-        return source, [(found, bound) for bound in _all_bound(_tree(found))]
+        return source, [(found, bound) for bound in _all_bound(found)]
     return source, []
 
 
@@ -121,9 +123,10 @@ def _is_ours(module: ModuleType, home: str) -> bool:
     return package == home or not any(path.is_relative_to(root) for root in roots)
 
 
-def _tree(module: ModuleType) -> ast.Module:
+def _statements(module: ModuleType) -> tuple[Bound, ...]:
+    """Top-level statements, each with the names that it binds or changes."""
     try:
-        return ast.parse(inspect.getsource(module))
+        return _parsed(inspect.getsource(module))
     except (OSError, TypeError) as error:
         raise HandshakeError(
             "FV2",
@@ -133,15 +136,20 @@ def _tree(module: ModuleType) -> ast.Module:
         ) from error
 
 
+@lru_cache(maxsize=64)  # a view's digest is asked for at every turn, and reads a module many times
+def _parsed(text: str) -> tuple[Bound, ...]:
+    return tuple((statement, frozenset(_binds(statement))) for statement in ast.parse(text).body)
+
+
 def _binding(module: ModuleType, name: str) -> Iterator[ast.stmt]:
     """Top-level statements that bind or change a name, bare, in order."""
-    for statement in _tree(module).body:
-        if name in _binds(statement):
+    for statement, names in _statements(module):
+        if name in names:
             yield _Bare().visit(copy.deepcopy(statement))
 
 
-def _all_bound(tree: ast.Module) -> list[str]:
-    return sorted({name for statement in tree.body for name in _binds(statement)})
+def _all_bound(module: ModuleType) -> list[str]:
+    return sorted({name for _, names in _statements(module) for name in names})
 
 
 def _loads(statement: ast.stmt) -> list[str]:

@@ -1,11 +1,14 @@
 """`firnline up`: a real Prefect server, MLflow server and worker; every deployment; one run."""
 
 import json
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -34,7 +37,8 @@ def served(first: tuple[Project, dict[str, Any]]) -> Iterator[Project]:
     }
     api = f"http://127.0.0.1:{ports['FIRNLINE_PREFECT_PORT']}/api"
     project = Project(folder, {**ports, "PREFECT_API_URL": api, "DO_NOT_TRACK": "true"})
-    up = project.run("up")
+    # As a shell starts it in the background: interrupts are ignored, by its children too.
+    up = replace(project, prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh")).run("up")
     assert up.returncode == 0, up.stdout + up.stderr
     yield project
     down = project.run("down")
@@ -129,6 +133,14 @@ def test_up_twice_starts_nothing_twice(served: Project) -> None:
     assert served.run("up").returncode == 0
 
     assert {path.name: path.read_text() for path in folder.glob("*.json")} == before
+
+
+def test_services_end_when_they_are_interrupted(served: Project) -> None:
+    """A worker interrupts itself to stop."""
+    kept = served.folder / ".firnline" / "services" / "worker.json"
+    status = Path(f"/proc/{json.loads(kept.read_text())['pid']}/status").read_text()
+    ignored = int(re.search(r"SigIgn:\s*([0-9a-f]+)", status)[1], 16)
+    assert not ignored & 1 << signal.SIGINT - 1
 
 
 def test_services_listen_on_loopback_alone(served: Project) -> None:

@@ -8,6 +8,7 @@ file before or the file after.
 import os
 import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +49,10 @@ class Disk(Protocol):
         """A file or a folder with all in it gone; nothing there is fine."""
         ...
 
+    def sync(self, folder: Path) -> None:
+        """A folder with all in it that others wrote: from here on it is on the disk."""
+        ...
+
 
 class RealDisk:
     """The disk of this machine."""
@@ -73,7 +78,7 @@ class RealDisk:
         """Bytes at a file's end."""
         self.folder(path.parent)
         new = not path.exists()
-        with path.open("ab") as file:
+        with open(path, "ab", opener=partial(os.open, mode=0o644)) as file:
             file.write(content)
             file.flush()
             if sync:
@@ -111,7 +116,7 @@ class RealDisk:
         if path.is_dir():
             return
         self.folder(path.parent)
-        path.mkdir(exist_ok=True)
+        path.mkdir(0o755, exist_ok=True)
         _sync(path.parent)
 
     def remove(self, path: Path) -> None:
@@ -124,10 +129,16 @@ class RealDisk:
             path.unlink(missing_ok=True)
         _sync(path.parent)
 
+    def sync(self, folder: Path) -> None:
+        """A folder with all in it; what the kernel has written already costs nothing."""
+        for path in (*folder.rglob("*"), folder):
+            if not path.is_symlink():
+                _sync(path)
 
-def _sync(folder: Path) -> None:
-    """Have a folder's names on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+def _sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

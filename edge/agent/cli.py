@@ -1,28 +1,32 @@
 """`firnline-agent`: what a device does with its channel."""
 
 import argparse
-import json
 import logging
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from edge.agent.config import DEFAULT, VARIABLE, Config, Limits, load
+from edge.agent import output
+from edge.agent.config import DEFAULT, VARIABLE, Config, Health, Limits, load
 from edge.agent.config import place as config_place
+from edge.agent.lines import MOST_BYTES, lines, opened
 from edge.disk import RealDisk
 from firnline.contracts.places import kind
 from firnline.errors import DeliveryError, FirnlineError
 
 _EXITS = """\
-exit codes: 0 done; 1 an error, told with what was found, where, and the mend; 2 the command was
-not understood; 3 done, but look: `pull` brought nothing to run, `status` is not good,
-`run --rows` could not score every row
+exit codes:
+  0  done
+  1  an error, told with what was found, where, and the mend
+  2  the command was not understood
+  3  done, but look: `pull` brought nothing to run, `status` is not good,
+     `run --rows` could not score every row
 """
-_MOST_LINE_BYTES = 1 << 20
 GOOD, ERROR, LOOK = 0, 1, 3
 
 
@@ -36,54 +40,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     given = _parser().parse_args(arguments)
+    output.prepare()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     # It tells of each key that did not sign, where two of three are enough; what is refused is
     # told by an error.
     logging.getLogger("tuf").setLevel(logging.ERROR)
     try:
         return int(given.command(given))
-    except FirnlineError as error:
-        return _told(error, given)
     except BrokenPipeError:
-        # Who read the output has gone; what is left of it has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    except OSError as error:
-        return _told(_unusable(error), given)
+    except (FirnlineError, OSError, ImportError) as error:
+        told = error if isinstance(error, FirnlineError) else output.named(error)
+        with suppress(FirnlineError, OSError):  # It is the output itself that fails.
+            output.failure(told, as_json=given.json)
+        return ERROR
     except KeyboardInterrupt:
         return ERROR
-
-
-def _told(error: FirnlineError, given: argparse.Namespace) -> int:
-    if given.json:
-        _print(error.document())
-    else:
-        print(f"error [{error.code}] {error.found}", file=sys.stderr)
-        print(f"  where  {error.where}\n  mend   {error.mend}", file=sys.stderr)
-    return ERROR
-
-
-def _unusable(error: OSError) -> DeliveryError:
-    return DeliveryError(
-        "U30",
-        found=f"a file or folder that cannot be used: {error.strerror or error}",
-        where=str(error.filename or "the agent's state"),
-        mend="run it as the agent's own user, and see that the folder is there and writable",
-    )
 
 
 def _pull(given: argparse.Namespace) -> int:
     from edge.agent.fetch import Fetcher
     from edge.agent.health import standing
-    from edge.agent.selftest import self_test
+    from edge.agent.isolated import isolated
+    from edge.agent.last_poll import noted
     from edge.agent.update import update
 
     config = load(given.config)
     if given.out is not None:
         return _pull_folder(config, given)
     _runs_here(config)
-    with Fetcher(config.url, config.limits) as fetcher:
-        outcome = update(config, RealDisk(), fetcher, self_test)
+    disk, test = RealDisk(), isolated(config.health.self_test_seconds)
+    with Fetcher(config.url, config.limits) as fetcher, noted(config, disk) as note:
+        outcome = update(config, disk, fetcher, test)
+        note.outcome, note.error = outcome.step, outcome.refusal
         requests, received = fetcher.requests, fetcher.received
     if outcome.refusal is not None:
         raise outcome.refusal
@@ -118,28 +107,33 @@ def _runs_here(config: Config) -> None:
 
 def _pull_folder(config: Config, given: argparse.Namespace) -> int:
     from edge.agent.fetch import Fetcher
+    from edge.agent.last_poll import noted
     from edge.agent.mcu import pull
 
-    with Fetcher(config.url, config.limits) as fetcher:
-        found = pull(config, RealDisk(), fetcher, given.out)
+    disk = RealDisk()
+    with Fetcher(config.url, config.limits) as fetcher, noted(config, disk) as note:
+        found = pull(config, disk, fetcher, given.out)
+        note.outcome = "pulled"
     told = "pulled" if found.changed else "nothing to do: it lies there already"
     _say(given, found.document(), f"{told}\nrelease  {found.release[:12]}\nfolder   {found.folder}")
     return GOOD
 
 
 def _verify(given: argparse.Namespace) -> int:
-    from edge.agent.selftest import compare
+    from edge.agent.isolated import isolated
     from edge.agent.slots import slots_of
     from edge.agent.state import State
     from edge.agent.state import load as load_state
     from edge.load import load as load_bundle
 
     checked: list[tuple[str, Path]] = []
+    seconds = Health().self_test_seconds
     if given.bundle is not None:
         load_bundle(given.bundle, "device")
         checked.append(("bundle", given.bundle))
     else:
         config = load(given.config)
+        seconds = config.health.self_test_seconds
         slots = slots_of(config, RealDisk())
         found, damage = load_state(config.state)
         if found is None and damage is not None:
@@ -154,7 +148,8 @@ def _verify(given: argparse.Namespace) -> int:
             from edge.agent.scoring import nothing_installed
 
             raise nothing_installed()
-    verdicts = [(name, path, compare(path)) for name, path in checked]
+    test = isolated(seconds)
+    verdicts = [(name, path, test(path)) for name, path in checked]
     document = [
         {"what": name, "path": str(path), "self_test": verdict.kind, "windows": verdict.windows,
          "difference": verdict.difference}
@@ -179,9 +174,9 @@ def _run(given: argparse.Namespace) -> int:
     from edge.agent.once import score
 
     code = GOOD
-    with _opened(given.rows) as rows:
-        for answer in score(config, RealDisk(), _lines(rows, given.rows)):
-            _print(answer)
+    with opened(given.rows) as rows:
+        for answer in score(config, RealDisk(), lines(rows, given.rows)):
+            output.document(answer)
             code = LOOK if "error" in answer else code
     return code
 
@@ -193,6 +188,14 @@ def _status(given: argparse.Namespace) -> int:
     found = status(load(given.config), now)
     _say(given, found.document(), text(found, now))
     return GOOD if found.good else LOOK
+
+
+def _confirm(given: argparse.Namespace) -> int:
+    from edge.agent.health import confirm_by_hand
+
+    found = confirm_by_hand(load(given.config), RealDisk(), given.release)
+    _say(given, {"release": found.release}, f"confirmed release {(found.release or '')[:12]}")
+    return GOOD
 
 
 def _rollback(given: argparse.Namespace) -> int:
@@ -216,8 +219,8 @@ def _init(given: argparse.Namespace) -> int:
         given.socket,
     )
     if given.root is not None:
-        with _opened(str(given.root), "U30") as file:
-            root = file.read(_MOST_LINE_BYTES)
+        with opened(str(given.root), "U30") as file:
+            root = file.read(MOST_BYTES)
     else:
         root = first_root(given.url, Limits())
     where = str(given.root or given.url)
@@ -245,38 +248,15 @@ def _asked() -> str:
     return sys.stdin.readline()
 
 
-def _opened(source: str, code: str = "U31") -> BinaryIO:
-    if source == "-":
-        return sys.stdin.buffer
-    try:
-        return Path(source).open("rb")
-    except OSError as error:
-        raise DeliveryError(
-            code,
-            found=f"no file that can be read: {error.strerror}",
-            where=source,
-            mend="name a file, or - for standard input",
-        ) from error
-
-
-def _lines(rows: BinaryIO, source: str) -> Iterator[bytes]:
-    while line := rows.readline(_MOST_LINE_BYTES):
-        if len(line) == _MOST_LINE_BYTES:
-            raise DeliveryError(
-                "U31",
-                found=f"a line of more than {_MOST_LINE_BYTES:,} bytes",
-                where=source,
-                mend="send one row a line",
-            )
-        yield line
-
-
 def _say(given: argparse.Namespace, document: dict[str, Any], text: str) -> None:
-    _print(document) if given.json else print(text)
+    output.document(document) if given.json else output.text(text)
 
 
-def _print(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+def _version() -> str:
+    try:
+        return version("firnline-agent")
+    except PackageNotFoundError:
+        return "of a source tree"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -291,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, told: str) -> argparse.ArgumentParser:
@@ -307,6 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "Run the service, or score rows of a file once.")
     run.add_argument("--rows", metavar="FILE", help="rows as JSON lines, - for standard input")
     command("status", _status, "What runs, since when, and what is wrong.")
+    confirm = command("confirm", _confirm, "Believe the release on trial: it was seen to run well.")
+    confirm.add_argument("--release", default="", help="the one that was seen; another is refused")
     rollback = command("rollback", _rollback, "Go back to the release in the other slot.")
     rollback.add_argument("--reason", default="by hand", help="kept with the refusal")
     init = command("init", _init, "Write a device's configuration, and its root of trust.")
@@ -319,9 +302,15 @@ def _parser() -> argparse.ArgumentParser:
         init.add_argument(f"--{name}", required=True, help=told)
     init.add_argument("--device", default="", help="its name; else one made of the machine's id")
     init.add_argument(
-        "--root", type=Path, help="root.json, given by hand; else the channel's first"
+        "--root",
+        type=Path,
+        help="the root.json that you were given; without it the channel's own first one is fetched",
     )
-    init.add_argument("--root-sha256", metavar="HEX", help="what root.json must be; asked for else")
+    init.add_argument(
+        "--root-sha256",
+        metavar="HEX",
+        help="digest that root.json must have; without --root it is needed, and asked for",
+    )
     init.add_argument("--state", type=Path, help="folder of slots and parts")
     init.add_argument("--socket", type=Path, help="where the service answers rows")
     return parser

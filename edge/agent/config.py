@@ -49,6 +49,7 @@ class Health:
         max_failures: Rows in a row that it fails to answer before it is given up.
         command: A program and its arguments that must end with 0; none where empty.
         command_seconds: Longest time that program may take.
+        self_test_seconds: Longest time that a release's self-test may take before it is refused.
     """
 
     confirm_seconds: float = number(300.0, 0)
@@ -57,6 +58,7 @@ class Health:
     max_failures: int = number(5, 1)
     command: tuple[str, ...] = ()
     command_seconds: float = number(30.0, 0.1, 3600)
+    self_test_seconds: float = number(120.0, 1, 3600)
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,14 @@ class Scoring:
         socket: Its path; None where rows come from files alone.
         line_bytes: Longest line that is read.
         connections: Most callers at once.
+        idle_seconds: At that limit, a caller gives way that was neither heard nor answered for
+            longer.
     """
 
     socket: Path | None = None
     line_bytes: int = number(1 << 18, 1 << 8, 64 << 20)
     connections: int = number(16, 1, 4096)
+    idle_seconds: float = number(60.0, 0)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def earlier(out: Path) -> str | None:
         linked = any(path.is_symlink() for path in out.rglob("*"))
         if linked or found != json.loads(record)["files"]:
             raise ValueError("files were changed since it was pulled")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DeliveryError(
             "U43",
             found=f"something is there that no pull left so: {str(error)[:200]}",

@@ -1,5 +1,7 @@
 """Whether what runs is believed: counted starts, confirmation, and the way back."""
 
+import os
+import signal
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -8,8 +10,10 @@ from pathlib import Path
 from edge.agent.config import Config, Health
 from edge.agent.lock import exclusive
 from edge.agent.recover import Transaction, transaction
+from edge.agent.scoring import nothing_installed
 from edge.agent.slots import FOLDER, Slots, slots_of
 from edge.agent.state import Refusal, load
+from edge.agent.table import wrong
 from edge.disk import Disk
 from firnline.errors import DeliveryError, FirnlineError
 
@@ -101,6 +105,9 @@ def confirm(config: Config, disk: Disk, manifest: str | None = None) -> Standing
 
     Returns:
         What is to run; its problems hold U26 when the command did not end with 0.
+
+    Raises:
+        DeliveryError: U30, the command cannot be started; the release stays on trial.
     """
     complaint = _complaint(config.health)
     if complaint is not None:
@@ -113,6 +120,37 @@ def confirm(config: Config, disk: Disk, manifest: str | None = None) -> Standing
             held.commit(replace(held.state, slots=made, boots=0))
             _tidy(held, parts=True)
         return _told(held)
+
+
+def confirm_by_hand(config: Config, disk: Disk, release: str = "") -> Standing:
+    """Believe what runs because somebody says so who watched it, such as a runner of one's own.
+
+    The device's own health command is asked all the same.
+
+    Args:
+        config: The device's.
+        disk: What changes files.
+        release: What was watched, or how its digest begins; empty for what runs now.
+
+    Raises:
+        DeliveryError: U26, the health command says no, and the release was fallen back from; U30
+            it cannot be started; U32 nothing is installed; U46 another release runs than was
+            watched.
+    """
+    found = standing(config)
+    if found.release is None:
+        raise found.problems[0] if found.problems else nothing_installed()
+    if not found.release.startswith(release):
+        raise _another(found.release, release)
+    if not found.on_trial:
+        return found
+    told = confirm(config, disk, found.manifest)
+    for problem in told.problems:
+        if problem.code == "U26":
+            raise problem
+    if told.manifest != found.manifest:
+        raise _another(told.release or "none", found.release)
+    return told
 
 
 def failed(config: Config, disk: Disk, reason: str, manifest: str | None = None) -> Standing:
@@ -210,22 +248,39 @@ def _none(slots: Slots) -> DeliveryError:
     )
 
 
+def _another(runs: str, watched: str) -> DeliveryError:
+    return DeliveryError(
+        "U46",
+        found=f"release {runs[:12]} runs, not {watched[:12]}",
+        where="the release that is to be confirmed",
+        mend="watch the one that runs, then confirm that: `firnline-agent status`",
+    )
+
+
 def _complaint(health: Health) -> str | None:
     """What the device's own health command has against the release; None when it has nothing."""
     if not health.command:
         return None
+    nothing = subprocess.DEVNULL
     try:
-        ended = subprocess.run(
-            health.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=health.command_seconds,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return f"{health.command[0]} took longer than {health.command_seconds:g} s"
+        process = subprocess.Popen(
+            health.command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        )
     except OSError as error:
-        return f"{health.command[0]} cannot be started: {error.strerror}"
+        # It is the device that is set up wrong, and not the release that is bad.
+        raise wrong(
+            f"a program that cannot be started: {error.strerror}",
+            f"health, command, {health.command[0]}",
+            "correct it; the release stays on trial until the program has judged it",
+        ) from error
+    with process:
+        try:
+            ended = process.wait(health.command_seconds)
+        except subprocess.TimeoutExpired:
+            return f"{health.command[0]} took longer than {health.command_seconds:g} s"
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
     return None if ended == 0 else f"{health.command[0]} ended with {ended}"
 
 

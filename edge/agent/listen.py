@@ -5,17 +5,21 @@ Lines may be sent without waiting for answers; those that have come are scored t
 
 import asyncio
 import json
+import math
 import os
 import socket
 import stat
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge.agent.config import Scoring
 from edge.agent.rows import malformed, refusal
 from edge.agent.table import wrong
+from edge.disk import RealDisk
 from firnline.errors import DeliveryError
 
 Answer = Callable[[Sequence[bytes]], Awaitable[list[dict[str, Any]]]]
@@ -25,20 +29,34 @@ _LINES_AT_ONCE = 64
 _CLOSING_SECONDS = 5.0
 
 
+@dataclass
+class _Caller:
+    """Who is connected.
+
+    Attributes:
+        reader: What it sends.
+        writer: What it is sent.
+        since: When it was last heard or answered, in seconds that only grow; infinite while its
+            rows are scored, which is not its fault.
+    """
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    since: float = field(default_factory=time.monotonic)
+
+
 class Listener:
     """A server on a Unix socket that only the owner and the group may use.
 
     Args:
         path: Of the socket.
-        limits: Longest line, and most callers.
+        limits: Longest line, most callers, and when an idle one gives way to another.
         answer: Scores lines, in order.
     """
 
     def __init__(self, path: Path, limits: Scoring, answer: Answer) -> None:
         self._path, self._limits, self._answer = path, limits, answer
-        self._callers: dict[
-            asyncio.Task[None], tuple[asyncio.StreamReader, asyncio.StreamWriter]
-        ] = {}
+        self._callers: dict[asyncio.Task[None], _Caller] = {}
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -54,11 +72,11 @@ class Listener:
         if self._server is None:
             return
         self._server.close()
-        for reader, writer in self._callers.values():
+        for caller in self._callers.values():
             # What comes after the end would be an error of asyncio's.
-            if isinstance(writer.transport, asyncio.ReadTransport):
-                writer.transport.pause_reading()
-            reader.feed_eof()
+            if isinstance(caller.writer.transport, asyncio.ReadTransport):
+                caller.writer.transport.pause_reading()
+            caller.reader.feed_eof()
         if self._callers:
             await asyncio.wait(self._callers, timeout=_CLOSING_SECONDS)
         for task in self._callers:
@@ -69,11 +87,11 @@ class Listener:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         try:
-            if len(self._callers) >= self._limits.connections:
+            if len(self._callers) >= self._limits.connections and not self._let_go():
                 writer.write(_lines([refusal(b"", _busy(self._limits.connections))]))
                 return
-            self._callers[task] = reader, writer
-            await self._converse(reader, writer)
+            self._callers[task] = caller = _Caller(reader, writer)
+            await self._converse(caller)
         except ConnectionError:
             pass  # A caller that goes away is no fault of the service.
         finally:
@@ -82,9 +100,20 @@ class Listener:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _let_go(self) -> bool:
+        """Whether the caller that is idle longest was idle for so long that it gives way."""
+        task, idle = min(self._callers.items(), key=lambda item: item[1].since)
+        if time.monotonic() - idle.since < self._limits.idle_seconds:
+            return False
+        del self._callers[task]
+        idle.writer.transport.abort()
+        return True
+
+    async def _converse(self, caller: _Caller) -> None:
+        reader, writer = caller.reader, caller.writer
         rest = b""
         while content := await reader.read(_READ_BYTES):
+            caller.since = time.monotonic()
             *lines, rest = (rest + content).split(b"\n")
             long = [len(line) > self._limits.line_bytes for line in (*lines, rest)]
             if any(long):
@@ -94,7 +123,10 @@ class Listener:
                 break
             asked = [line for line in lines if line.strip()]
             for place in range(0, len(asked), _LINES_AT_ONCE):
-                writer.write(_lines(await self._answer(asked[place : place + _LINES_AT_ONCE])))
+                caller.since = math.inf
+                answers = await self._answer(asked[place : place + _LINES_AT_ONCE])
+                caller.since = time.monotonic()
+                writer.write(_lines(answers))
                 await writer.drain()
 
 
@@ -104,7 +136,7 @@ def _lines(answers: Sequence[dict[str, Any]]) -> bytes:
 
 def _bound(path: Path) -> socket.socket:
     """A socket at a path; what a service that was killed left there is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    RealDisk().folder(path.parent)
     if path.is_symlink() or (path.exists() and not stat.S_ISSOCK(path.lstat().st_mode)):
         raise wrong("a path where something else lies", f"scoring, socket, {path}")
     # It gets its name once it listens: who finds the path may connect.
@@ -131,5 +163,6 @@ def _busy(most: int) -> DeliveryError:
         "U35",
         found=f"{most} callers at once already",
         where="the socket for rows",
-        mend="send rows over one connection, or raise `connections` in [scoring]",
+        mend="send rows over one connection, close those that are done, or raise `connections` in "
+        "[scoring]",
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.agent.space import unwritable
+from edge.disk import RealDisk
 from firnline.errors import DeliveryError
 
 _PAUSE_SECONDS = 0.05
@@ -40,7 +41,8 @@ def exclusive(folder: Path, name: str = "lock", wait_seconds: float = 0.0) -> It
 
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        RealDisk().folder(path.parent.parent)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         with suppress(OSError):  # A disk that became read-only still has yesterday's file.

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edge.agent.config import Limits
+from edge.agent.quoting import quoted
 from firnline.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def endless(found: str, where: str) -> DeliveryError:
     """The error for an answer without end: U9."""
     return DeliveryError(
         "U9",
-        found=f"endless data: {found}",
+        found=f"endless data: {quoted(found)}",
         where=where,
         mend="see who answers for the channel; what was read is thrown away",
     )

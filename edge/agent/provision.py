@@ -61,6 +61,10 @@ def provision(place: Place, root: bytes, path: Path, disk: Disk) -> Config:
         DeliveryError: U30, a value cannot be used, or the device is configured already.
     """
     text = render(place)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise wrong("a name or path that is no UTF-8", str(path), "give it another") from error
     config = parse(text, path)
     beside = path.parent / ROOT
     other = beside.exists() and beside.read_bytes() != root
@@ -71,15 +75,14 @@ def provision(place: Place, root: bytes, path: Path, disk: Disk) -> Config:
             "change it by hand; remove both files only to trust another channel",
         )
     disk.write(beside, root)
-    disk.write(path, text.encode())
+    disk.write(path, content)
     return config
 
 
 def render(place: Place) -> str:
     """The text of agent.toml."""
-    # A JSON text is a TOML text too, as far as `json.dumps` writes it (TOML 1.0.0, strings).
     lines = [
-        f"{key} = {json.dumps(value)}"
+        f"{key} = {_text(value)}"
         for key, value in (
             ("url", place.url),
             ("ensemble", place.ensemble),
@@ -92,8 +95,13 @@ def render(place: Place) -> str:
         if value
     ]
     if place.socket is not None:
-        lines += ["", "[scoring]", f"socket = {json.dumps(str(place.socket.absolute()))}"]
+        lines += ["", "[scoring]", f"socket = {_text(str(place.socket.absolute()))}"]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _text(value: str) -> str:
+    """A text as TOML: as JSON, where half a pair may not be escaped and DEL must (1.0.0)."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def first_root(url: str, limits: Limits) -> bytes:
@@ -125,6 +133,8 @@ def begins(root: bytes, where: str) -> bytes:
     """
     try:
         found = Metadata[Root].from_bytes(root)
+        if found.signed.type != Root.type:
+            raise TypeError(f"it is the {found.signed.type}")
         found.signed.verify_delegate(Root.type, found.signed_bytes, found.signatures)
     except (RepositoryError, SecuresystemslibError, ValueError, AttributeError, TypeError) as error:
         raise wrong(

@@ -106,7 +106,9 @@ def refusal(error: Exception, seen: Seen) -> DeliveryError:
     if type(error) is RepositoryError and (found is None or found.signed.type == kind):
         return _named("U8", f"mix-and-match: {error}", seen.path, _SUSPECT)
     cause = error.__cause__ or error
-    told = f"{error}: {type(cause).__name__}: {cause}"
+    told = f"{type(cause).__name__}: {quoted(cause, 160)}"
+    said = "" if cause is error else quoted(error, 160)
+    told = ": ".join(part for part in (said, told) if part)
     return _named("U16", f"malformed metadata: {told}", seen.path, _SUSPECT)
 
 

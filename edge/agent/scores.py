@@ -8,6 +8,7 @@ what went is counted. Losing power costs the records that were not written yet, 
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +25,11 @@ from firnline.errors import DeliveryError
 
 FOLDER, LOCK = "scores", "service.lock"
 """Where the log lies in the agent's state, and the lock of who answers rows and writes it."""
+_LOG = logging.getLogger("firnline.agent")
 OPEN, COUNTS = "open.jsonl", "log.json"
 _LONGEST = 1 << 16
+_MOST_RECORDS = 10**12
+"""Above any number that a segment's name can hold."""
 _CLOSED = re.compile(r"([0-9]{12})-([0-9a-f]{64})\.jsonl")
 
 
@@ -64,15 +68,16 @@ class ScoreLog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._limits, self._disk, self._clock = folder, limits, disk, clock
-        disk.folder(folder)
         self._open = folder / OPEN
         counts = _counts(folder)
         self._dropped, self._next = counts.dropped, counts.next
         # A drop that was counted before the power went is finished, and not counted twice.
         if _CLOSED.fullmatch(counts.dropping):
-            disk.remove(folder / counts.dropping)
+            with suppress(OSError):
+                disk.remove(folder / counts.dropping)
         self._waiting: list[bytes] = []
         self._since = 0.0
+        self._uncounted = False
         self._begin()
         self._resume()
 
@@ -135,18 +140,27 @@ class ScoreLog:
         self._waiting = []
         if not content:
             return
-        if not self._append(content) and not (self._drop_oldest() and self._append(content)):
-            self._dropped += count
-            return
-        self._first = self._first if self._length else self._next - count
-        self._hash.update(content)
-        self._length += len(content)
+        if self._append(content) or (self._drop_oldest() and self._append(content)):
+            self._first = self._first if self._length else self._next - count
+            self._hash.update(content)
+            self._length += len(content)
+        else:
+            self._lost(count)
         # Who scores does not stop for a disk that cannot be written: the next batch tries again.
         with suppress(OSError):
+            if self._uncounted:
+                self._count()
             if self._length >= self._limits.segment_bytes:
                 self.close_segment()
             while _size(self._folder) > self._limits.max_bytes and self._drop_oldest():
                 pass
+
+    def _lost(self, count: int) -> None:
+        """Records could not be written; the process may end before that can be counted."""
+        self._dropped += count
+        if not self._uncounted:
+            _LOG.warning("answers that are not kept: %s cannot be written", self._folder)
+        self._uncounted = True
 
     def close_segment(self) -> Path | None:
         """Close the open segment, so that it can be taken; None where it is empty.
@@ -198,6 +212,7 @@ class ScoreLog:
     def _count(self, dropping: str = "") -> None:
         document = {"next": self._next, "dropped": self._dropped, "dropping": dropping}
         self._disk.write(self._folder / COUNTS, f"{json.dumps(document)}\n".encode())
+        self._uncounted = False
 
 
 def closed_segments(folder: Path) -> list[Path]:
@@ -284,9 +299,10 @@ def _counts(folder: Path) -> _Counts:
     """What log.json counts; without one, what the newest closed segment tells."""
     try:
         found = json.loads((folder / COUNTS).read_bytes())
-        if type(found["next"]) is int and type(found["dropped"]) is int:
-            return _Counts(found["next"], found["dropped"], str(found.get("dropping", "")))
-    except (OSError, ValueError, KeyError, TypeError):
+        counted = found["next"], found["dropped"]
+        if all(type(count) is int and 0 <= count < _MOST_RECORDS for count in counted):
+            return _Counts(*counted, str(found.get("dropping", "")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     closed = closed_segments(folder)
     if not closed:

@@ -33,24 +33,15 @@ class Verdict:
     difference: float
 
 
-def self_test(slot: Path) -> None:
-    """Refuse a slot that does not answer as it did where it was proved.
-
-    Raises:
-        DeliveryError: U22, with the window and the values; D1 to D7 and U13 as `compare`.
-    """
-    compare(slot)
-
-
-def compare(slot: Path) -> Verdict:
-    """Run a slot's golden windows.
+def self_test(slot: Path) -> Verdict:
+    """Run a slot's golden windows, and refuse it where it does not answer as it was proved to.
 
     Args:
         slot: Folder of a device bundle for a processor that runs ONNX graphs.
 
     Raises:
-        DeliveryError: U22 an answer differs; U13 a golden file lies; D1 to D7 the bundle is not
-            whole.
+        DeliveryError: U22 an answer differs, with the window and the values; U13 a golden file
+            lies; D1 to D7 the bundle is not whole.
     """
     runner = Runner(slot)
     manifest = read_manifest(slot)

@@ -22,13 +22,15 @@ from edge.agent import health, schedule
 from edge.agent.config import Config
 from edge.agent.fetch import Fetcher
 from edge.agent.health import Standing
+from edge.agent.isolated import isolated
+from edge.agent.last_poll import noted
 from edge.agent.listen import Listener
 from edge.agent.lock import exclusive
 from edge.agent.notify import tell, watchdog_seconds
 from edge.agent.runner import Runner
 from edge.agent.scores import FOLDER, LOCK, ScoreLog
 from edge.agent.scoring import Scorer
-from edge.agent.selftest import self_test
+from edge.agent.slots import hashed, measured
 from edge.agent.state import FILES
 from edge.agent.update import Outcome, update
 from edge.disk import Disk, RealDisk
@@ -38,6 +40,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger("firnline.agent")
 _WATCH_SECONDS = 1.0
 _LOCK_SECONDS = 1.0
+_HASHED_SECONDS = 86400.0
+"""How often a poll reads every file of what runs; the others measure them."""
 
 
 def serve(config: Config) -> None:
@@ -70,6 +74,7 @@ class _Service:
         self._standing = Standing(None, None, None, False)
         self._since = time.monotonic()
         self._changed: tuple[int, ...] = ()
+        self._hashed = time.monotonic()
         self._stop, self._poll_now = asyncio.Event(), asyncio.Event()
         self._failures, self._complaint = 0, ""
 
@@ -136,9 +141,7 @@ class _Service:
     async def _update(self) -> bool:
         """Whether a poll was good; what it refused is told."""
         try:
-            outcome: Outcome = await _aside(
-                partial(update, self._config, self._disk, self._fetcher, self_test)
-            )
+            outcome = await _aside(self._ask)
         except FirnlineError as error:
             _LOG.warning("poll: %s", error)
             return False
@@ -151,6 +154,17 @@ class _Service:
         elif outcome.slot is not None:
             _LOG.info("%s release %s", outcome.step, (outcome.offered or "")[:12])
         return True
+
+    def _ask(self) -> Outcome:
+        """Poll, and keep how it went."""
+        test, now = isolated(self._config.health.self_test_seconds), time.monotonic()
+        # The start has read every file; flash is slow, and polls may be many.
+        whole = measured if now - self._hashed < _HASHED_SECONDS else hashed
+        with noted(self._config, self._disk) as note:
+            outcome = update(self._config, self._disk, self._fetcher, test, whole=whole)
+            note.outcome, note.error = outcome.step, outcome.refusal
+        self._hashed = self._hashed if whole is measured else now
+        return outcome
 
     async def _tend(self) -> None:
         """Have the log written and the supervisor told, however long a health command takes."""
@@ -214,9 +228,13 @@ class _Service:
         runner = None
         if standing.slot is not None:
             try:
-                runner = await _aside(partial(Runner, standing.slot))
+                # What is believed opened before; only what is new is suspected of hanging.
+                most = self._config.health.self_test_seconds if standing.on_trial else None
+                runner = await asyncio.wait_for(_aside(partial(Runner, standing.slot)), most)
             except FirnlineError as error:
                 _LOG.warning("%s", error)
+            except TimeoutError:
+                _LOG.warning("graphs in %s that do not open in %g s", standing.slot, most)
         await self._on_worker(partial(self._scorer.use, runner))
         self._since = time.monotonic()
         _LOG.info("running release %s", "none" if runner is None else runner.release[:12])

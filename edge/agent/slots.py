@@ -1,6 +1,7 @@
 """Two slots, each one whole release: assembled beside them, checked, and only then moved in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from edge.agent.parts import PartStore
 from edge.agent.state import NAMES, Name, Slot, State
 from edge.disk import PARTIAL, Disk
 from edge.load import load
-from edge.verify import MANIFEST, read_manifest, verify
+from edge.verify import MANIFEST, plain_files, read_manifest, verify
 from firnline.digest import file_digest, manifest_digest
 from firnline.errors import DeliveryError, FirnlineError, HandshakeError
 
 FOLDER, NEXT, PARTS = "slots", "next", "parts"
+_DAMAGE = frozenset({"D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8"})
 
 
 @dataclass(frozen=True)
@@ -64,21 +66,13 @@ class Slots:
             HandshakeError: H0 to H8.
             DeliveryError: D1 to D9.
         """
-        try:
-            files = read_manifest(folder)["files"]
-            expected = manifest_digest({**files, MANIFEST: manifest})
+        with _on_a_device(folder):
+            expected = _expected(folder, manifest)
             try:
                 load(folder, "device", lock=self.lock, expected=expected)
             except HandshakeError:
                 verify(folder, expected)  # A worn file is told as such, not as another stage.
                 raise
-        except OSError as error:
-            raise DeliveryError(
-                "D2",
-                found=f"a file that cannot be read: {error.strerror}",
-                where=str(error.filename or folder),
-                mend="nothing to do: the other slot runs; look at the device's flash",
-            ) from error
 
     def adopt(self, name: Name) -> None:
         """Move what was assembled into a slot, in place of what lies there."""
@@ -125,6 +119,70 @@ class Slots:
             except (OSError, KeyError, FirnlineError):
                 continue
         return {name: slot for _, name, slot in sorted(whole, key=lambda item: -item[0])}
+
+
+def hashed(folder: Path, manifest: str) -> None:
+    """Read every file of a slot that passed its checks before, to see that it is what it was.
+
+    Args:
+        folder: The slot.
+        manifest: sha256 that its bundle.json must have.
+
+    Raises:
+        DeliveryError: D1 to D8, it is not.
+    """
+    with _on_a_device(folder):
+        verify(folder, _expected(folder, manifest))
+
+
+def measured(folder: Path, manifest: str) -> None:
+    """The cheap part of `hashed`: the manifest, and that each file is there and has its length.
+
+    Args:
+        folder: The slot.
+        manifest: sha256 that its bundle.json must have.
+
+    Raises:
+        DeliveryError: D1 to D8, it is not so.
+    """
+    with _on_a_device(folder):
+        lengths = read_manifest(folder)["bytes"]
+        if file_digest(folder / MANIFEST) != manifest:
+            raise _damaged("D8", f"a {MANIFEST} that is not the signed one", folder)
+        found = {name: size for name, size in plain_files(folder).items() if name != MANIFEST}
+        unlike = sorted(name for name, _ in found.items() ^ lengths.items())
+        if unlike:
+            told = ", ".join(dict.fromkeys(unlike))
+            raise _damaged("D2", f"missing, spare or not as long as named: {told}", folder)
+
+
+@contextmanager
+def _on_a_device(folder: Path) -> Iterator[None]:
+    """Name damage as whoever has the device can mend it."""
+    try:
+        yield
+    except DeliveryError as error:
+        if error.code not in _DAMAGE:
+            raise
+        raise _damaged(error.code, error.found, error.where) from error
+    except OSError as error:
+        told = f"a file that cannot be read: {error.strerror}"
+        raise _damaged("D2", told, error.filename or folder) from error
+
+
+def _damaged(code: str, found: str, where: Path | str) -> DeliveryError:
+    return DeliveryError(
+        code,
+        found=found,
+        where=str(where),
+        mend="`firnline-agent pull` brings it again; where that is refused, the release is to be "
+        "published again, and where it comes back, look at the device's flash",
+    )
+
+
+def _expected(folder: Path, manifest: str) -> str:
+    """Digest of the bundle whose bundle.json has the signed digest."""
+    return manifest_digest({**read_manifest(folder)["files"], MANIFEST: manifest})
 
 
 def slots_of(config: Config, disk: Disk) -> Slots:

@@ -7,6 +7,7 @@ from pathlib import Path
 from firnline.errors import DeliveryError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_UNLIKE = {errno.EISDIR, errno.ENOTDIR}
 
 
 def room(folder: Path, wanted: int, free_bytes: int) -> None:
@@ -37,11 +38,15 @@ def unwritable(error: OSError, where: Path) -> DeliveryError:
     """
     if error.errno in _FULL:
         return _full("disk full", where)
+    mend = "give the agent's user its state folder, on a disk that can be written"
+    if error.errno in _UNLIKE:
+        mend = "move away what lies there, a file or folder in the other's place; it is made anew"
     return DeliveryError(
         "U21",
         found=f"the agent's state cannot be written: {error.strerror or error}",
-        where=str(where),
-        mend="give the agent's user its state folder, on a disk that can be written",
+        # Of a rename the second, whose place could not be taken.
+        where=str(error.filename2 or error.filename or where),
+        mend=mend,
     )
 
 

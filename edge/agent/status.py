@@ -2,16 +2,21 @@
 
 import fcntl
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edge.agent.clock import SKEW
 from edge.agent.config import Config
+from edge.agent.last_poll import LastPoll
+from edge.agent.last_poll import read as read_last_poll
 from edge.agent.scores import FOLDER, LOCK, Summary, summary
+from edge.agent.slots import FOLDER as SLOTS
+from edge.agent.slots import measured
 from edge.agent.state import State, load
 from edge.agent.trust import TRUST
+from firnline.errors import DeliveryError
 
 _MOST_BYTES = 1 << 20
 
@@ -34,13 +39,15 @@ class Status:
         back: Digest of the release that `rollback` goes back to.
         assigned: `track/ensemble@version` of the last assignment seen.
         polled: Last good poll that was written down; a later one came less than 15 minutes after.
+        last_poll: How the last poll went, and why it failed; None before the first.
         offline: No good poll for longer than the grace.
         clock_floor: Latest time that the channel has signed.
         clock_behind: The system's clock is wrong: it tells an earlier time than that.
         expires: Role -> end of its validity.
         refused: Release -> code and reason that it is not taken with.
         scores: The score log in figures.
-        damage: What is wrong with the state; empty where nothing is.
+        damage: What is wrong with the state, or with files of the active slot, which are measured
+            and not read; empty where nothing is.
     """
 
     device: str
@@ -56,6 +63,7 @@ class Status:
     back: str | None
     assigned: str
     polled: datetime | None
+    last_poll: LastPoll | None
     offline: bool
     clock_floor: datetime | None
     clock_behind: bool
@@ -74,6 +82,7 @@ class Status:
         made = asdict(self)
         for name in ("polled", "clock_floor"):
             made[name] = None if made[name] is None else made[name].isoformat()
+        made["last_poll"] = None if self.last_poll is None else self.last_poll.document()
         return {**made, "good": self.good}
 
 
@@ -103,13 +112,14 @@ def status(config: Config, now: datetime) -> Status:
         back=None if state.other is None else state.slots[state.other].release,
         assigned=state.assigned,
         polled=polled,
+        last_poll=_last(config.state, polled),
         offline=silent,
         clock_floor=floor,
         clock_behind=floor is not None and floor - now > SKEW,
         expires=_expires(config.state / TRUST),
         refused={key: f"[{item.code}] {item.found}" for key, item in state.refused.items()},
         scores=summary(config.state / FOLDER),
-        damage="" if damage is None else damage.found,
+        damage=_damage(config.state, state, damage),
     )
 
 
@@ -130,6 +140,7 @@ def text(found: Status, now: datetime) -> str:
         ("back to", found.back[:12] if found.back else "nothing"),
         ("service", "runs" if found.running else "does not run"),
         ("polled", f"{heard}{', offline for longer than its grace' if found.offline else ''}"),
+        *_went(now, found.last_poll),
         ("clock", "behind the channel's signed time" if found.clock_behind else "not behind"),
         ("metadata", _ends(now, found.expires)),
         (
@@ -142,6 +153,40 @@ def text(found: Status, now: datetime) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _damage(folder: Path, state: State, damage: DeliveryError | None) -> str:
+    try:
+        if damage is None and state.active is not None and state.running is not None:
+            measured(folder / SLOTS / state.active, state.running.manifest)
+    except DeliveryError as error:
+        return f"slot {state.active}: {error.found}; {error.mend}"
+    return "" if damage is None else damage.found
+
+
+def _last(folder: Path, polled: datetime | None) -> LastPoll | None:
+    """How the last poll went; of good ones that ended alike the state has the time."""
+    found = read_last_poll(folder)
+    if found is None or found.error is not None or polled is None:
+        return found
+    return replace(found, at=max(found.at, polled))
+
+
+def _went(now: datetime, last: LastPoll | None) -> list[tuple[str, str]]:
+    """The lines on how the last poll went."""
+    if last is None:
+        return []
+    ages = _age(now, last.at), _age(now, last.since)
+    since = f", like this for {ages[1]}" if ages[0] != ages[1] else ""
+    told = f"{last.outcome}, {ages[0]} ago{since}"
+    error = last.error
+    if error is None:
+        return [("outcome", told)]
+    return [
+        ("outcome", f"{told}: [{error.code}] {error.found}"),
+        ("", f"where  {error.where}"),
+        ("", f"mend   {error.mend}"),
+    ]
 
 
 def _insecure(url: str) -> str:

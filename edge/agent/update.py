@@ -5,23 +5,28 @@ switch. Until the switch the slot that runs is not touched, and until the new re
 every check the other slot is not either; a failure anywhere leaves the device as it was.
 """
 
+import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from edge.agent.clock import TrustedClock, utc_now
+from edge.agent.asking import ask
+from edge.agent.clock import utc_now
 from edge.agent.config import Config
 from edge.agent.decide import Keep, Refused, Step, Switch, decide, spare
 from edge.agent.fetch import Fetcher
 from edge.agent.limits import check_manifest
 from edge.agent.lock import exclusive
 from edge.agent.recover import transaction, writing
-from edge.agent.slots import Slots, slots_of
-from edge.agent.state import Attempt, Floor, Name, Refusal, Slot, State
-from edge.agent.trust import Offer, Polled, poll
+from edge.agent.scores import LOCK
+from edge.agent.slots import Slots, hashed, slots_of
+from edge.agent.state import Attempt, Name, Refusal, Slot, State
+from edge.agent.trust import Offer, Polled
 from edge.disk import Disk
 from edge.verify import parse_manifest
 from firnline.errors import DeliveryError, FirnlineError, HandshakeError
@@ -29,7 +34,10 @@ from firnline.errors import DeliveryError, FirnlineError, HandshakeError
 SelfTest = Callable[[Path], object]
 """Runs a release's own golden vectors through its own graphs; raises U22 when they differ."""
 
-_HEARD = timedelta(minutes=15)
+Whole = Callable[[Path, str], None]
+"""Looks whether a slot is what its manifest, of that sha256, says; raises D1 to D8 when not."""
+
+_LOG = logging.getLogger("firnline.agent")
 _OF_THE_RELEASE = frozenset({"D1", "D4", "D5", "D6", "D7", "D8", "D9", "U11", "U12", "U13", "U22"})
 """What a release itself is refused for: fetched again, it would fail again. Bytes that differ or
 lack on this disk (D2, D3) are the disk's fault, since every part had its digest when it came."""
@@ -40,9 +48,9 @@ class Outcome:
     """What a poll came to.
 
     Attributes:
-        step: `kept` what runs is what is assigned; `unassigned` no wave has reached this device;
-            `refused` the release was refused here before; `switched` to the other slot, which
-            holds it; `installed` fetched, checked and switched to.
+        step: `kept` what runs is what is assigned, and whole; `unassigned` no wave has reached
+            this device; `refused` the release was refused here before; `switched` to the other
+            slot, which holds it; `installed` fetched, checked and switched to.
         offered: Digest of the release that is assigned; None where none is.
         slot: The slot that was switched to; None where nothing changed.
         received: Bytes of parts that were fetched.
@@ -62,6 +70,7 @@ def update(
     fetcher: Fetcher,
     self_test: SelfTest,
     system: Callable[[], datetime] = utc_now,
+    whole: Whole = hashed,
 ) -> Outcome:
     """Ask the channel once, and bring this device to what it assigns.
 
@@ -71,52 +80,24 @@ def update(
         fetcher: The connection to the channel.
         self_test: What a release must pass before it is switched to.
         system: The system's clock, which is not believed below what the channel has signed.
+        whole: How what runs is looked at where it is what is assigned: `slots.hashed`, or
+            `slots.measured`, which reads no file.
 
     Raises:
         DeliveryError: U1 to U19 as `edge.agent.trust.poll`; U20 the disk is full; U22 the
-            self-test differs; U25 another agent updates; D1 to D9 the release is not whole.
+            self-test differs; U25 another agent updates; U45 no self-test can be run; U47 another
+            release was assigned meanwhile; D1 to D9 the
+            release is not whole.
         HandshakeError: H0 to H8, its stages or features do not fit this device.
     """
     slots = slots_of(config, disk)
     with exclusive(config.state), writing(slots.folder):
-        with transaction(slots) as held:
-            state = held.state
-        track = f"{config.track}/{config.ensemble}"
-        clock = TrustedClock(state.clock_floor, system)
-        floor = state.floor(track)
-        polled = poll(config, disk, fetcher, clock, floor.version, floor.keys)
-        with transaction(slots) as held:
-            after = heard(held.state, polled, track, clock.now())
-            state = held.commit(after) if _worth(held.state, after) else after
+        asking = partial(ask, config, slots, fetcher, system)
+        polled, state = asking()
         if polled.offer is None:
             return Outcome("unassigned")
-        return _Update(config, slots, fetcher, self_test, polled.offer).run(state)
-
-
-def heard(state: State, polled: Polled, track: str, now: datetime) -> State:
-    """The state after a good poll, which has refused what is older; no time goes back.
-
-    Args:
-        state: Before.
-        polled: What was polled.
-        track: `track/ensemble`.
-        now: As the trusted clock tells.
-    """
-    times = [time for time in (state.clock_floor, polled.issued) if time is not None]
-    return replace(
-        state,
-        floors={**state.floors, track: Floor(polled.version, polled.keys)},
-        assigned=f"{track}@{polled.version}",
-        clock_floor=max(times, default=None),
-        polled=now,
-    )
-
-
-def _worth(before: State, after: State) -> bool:
-    """Whether a poll changed what must outlive a power cut; flash is not worn for less."""
-    if replace(after, polled=before.polled) != before or before.polled is None:
-        return True
-    return after.polled is None or abs(after.polled - before.polled) >= _HEARD
+        made = _Update(config, slots, fetcher, self_test, whole, asking, polled.offer)
+        return made.run(state)
 
 
 @dataclass(frozen=True)
@@ -127,6 +108,8 @@ class _Update:
     slots: Slots
     fetcher: Fetcher
     self_test: SelfTest
+    whole: Whole
+    asking: Callable[[], tuple[Polled, State]]
     offer: Offer
 
     def run(self, state: State) -> Outcome:
@@ -138,7 +121,7 @@ class _Update:
                 step = self._decide(held.commit(held.state.without(step.slot)))
         match step:
             case Keep():
-                return self._outcome("kept")
+                return self._outcome("kept") if self._is_whole(state) else self._install()
             case Refused(refusal):
                 return replace(self._outcome("refused"), refusal=self._refused(refusal))
             case _:
@@ -156,12 +139,25 @@ class _Update:
         path = None if slot is None else self.slots.path(slot)
         return Outcome(step, self.offer.release, path, received)
 
+    def _is_whole(self, state: State) -> bool:
+        """Whether what runs still lies there; from its memory a service answers all the same."""
+        if state.active is None or state.running is None:
+            return False
+        try:
+            self.whole(self.slots.path(state.active), state.running.manifest)
+        except DeliveryError as error:
+            _LOG.warning("slot %s is laid out anew: %s", state.active, error)
+            return False
+        return True
+
     def _switched(self, name: Name) -> bool:
         """Run the other slot, if it is whole and passes its self-test."""
         try:
             self.slots.check(self.slots.path(name), self.offer.sha256)
             self._test(self.slots.path(name))
-        except FirnlineError:
+        except FirnlineError as error:
+            if error.code == "U45":
+                raise  # Nothing is known against the slot.
             return False
         with transaction(self.slots) as held:
             slot = held.state.slots.get(name)
@@ -186,15 +182,32 @@ class _Update:
         """The release lies whole, checked and tested in `next`, or an error says why not."""
         document = parse_manifest(self.offer.manifest, self._where)
         check_manifest(document, self.offer, self.config.limits)
+        begun, most = time.monotonic(), sum(document["bytes"].values())
+        _LOG.info(
+            "fetching what lacks of release %s, %s bytes", self.offer.release[:12], f"{most:,}"
+        )
         try:
             self._gather(document["files"], document["bytes"])
         except DeliveryError as error:
             if error.code != "U20" or not self._made_room():
                 raise
             self._gather(document["files"], document["bytes"])
+        if time.monotonic() - begun > self.config.poll_seconds:
+            self._ask_again()
         self._begin()
         self.slots.check(self.slots.next, self.offer.sha256)
         self._test(self.slots.next)
+
+    def _ask_again(self) -> None:
+        """See that what took longer to fetch than a period is still what the channel assigns."""
+        offer = self.asking()[0].offer
+        if offer is None or offer.sha256 != self.offer.sha256:
+            raise DeliveryError(
+                "U47",
+                found="another release was assigned while this one was fetched",
+                where=self._where,
+                mend="nothing to do: the next poll fetches that one; the device keeps what it runs",
+            )
 
     def _gather(self, files: dict[str, str], lengths: dict[str, int]) -> None:
         """Fetch what lacks, and lay it out."""
@@ -255,15 +268,23 @@ class _Update:
     def _switch(self) -> Name:
         """Move what was tested into the spare slot and run it, on trial.
 
-        The slot is first taken out of the state, so that the state never names one that is being
-        written; a power cut between leaves what ran before, and an orphan that is cleaned up.
+        What is laid out anew because it was damaged takes its own place, and is believed as it was
+        before: it has the same bytes. The state names it all the while, so that a service goes on
+        answering with it from memory.
+
+        Else the slot is first taken out of the state, so that the state never names one that is
+        being written; a power cut between leaves what ran before, and an orphan that is cleaned up.
         Parts of what gave way go at once: nobody has to confirm for the disk not to fill up.
         """
         with transaction(self.slots) as held, writing(self.slots.folder):
-            name = spare(held.state)
-            state = held.commit(held.state.without(name))
+            state, running = held.state, held.state.running
+            if state.active and running and running.manifest == self.offer.sha256:
+                name, confirmed = state.active, running.confirmed
+            else:
+                name, confirmed = spare(state), False
+                state = held.commit(state.without(name))
             self.slots.adopt(name)
-            slot = Slot(self.offer.release, self.offer.sha256)
+            slot = Slot(self.offer.release, self.offer.sha256, confirmed)
             refused = {key: item for key, item in state.refused.items() if key != slot.release}
             state = held.commit(
                 replace(
@@ -277,6 +298,8 @@ class _Update:
             )
             with suppress(OSError):  # The switch is done; what is left goes with the next.
                 self.slots.sweep(state)
+                # A start must not need a new file: the disk may be full by then, or read-only.
+                self.slots.disk.append(self.config.state / LOCK, b"")
             return name
 
     def _gave_up(self, error: FirnlineError) -> None:

@@ -2,13 +2,14 @@
 
 What `edge.disk.Disk` promises is durable once it returns; the operation in flight may be there in
 part, and bytes appended without a sync may be lost or garbled though they were written long ago.
-What is written past the Disk (the metadata cache of tuf) may be torn anywhere.
+What is written past the Disk (the metadata cache of tuf) may be torn anywhere, or be whole and old,
+until the Disk is told to sync it.
 """
 
 import random
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.disk import PARTIAL, RealDisk
@@ -25,6 +26,7 @@ class Operation:
         content: What is written or appended.
         synced: Whether an append is durable.
         length: What a cut leaves.
+        files: What lay in a folder when it was synced.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class Operation:
     content: bytes = b""
     synced: bool = True
     length: int = 0
+    files: Mapping[Path, bytes | Path] = field(default_factory=dict)
 
 
 class Recorder(RealDisk):
@@ -74,6 +77,10 @@ class Recorder(RealDisk):
             self._note("remove", path)
         super().remove(path)
 
+    def sync(self, folder: Path) -> None:
+        self._note("sync", folder, files=contents(folder))
+        super().sync(folder)
+
     def _quiet(self, act) -> None:
         """What an operation does by further ones is part of it."""
         self._nested += 1
@@ -100,6 +107,7 @@ class After:
         shutil.copytree(start, folder, symlinks=True)
         self.folder = folder
         self._durable: dict[Path, int] = {}
+        self._synced: set[Path] = set()
 
     def play(self, trace: Iterable[Operation]) -> None:
         """Operations that ended before the power went."""
@@ -115,7 +123,7 @@ class After:
                 _garble(path, length, draw)
 
     def tear(self, folder: str, latest: Path, draw: random.Random) -> None:
-        """What was written past the Disk: each file old, new, torn or lost.
+        """What was written past the Disk and not synced: each file old, new, torn or lost.
 
         Args:
             folder: Its name in the folder.
@@ -125,7 +133,7 @@ class After:
         for path in sorted(latest.rglob("*")):
             mine = self.folder / folder / path.relative_to(latest)
             chance = draw.random()
-            if path.is_dir() or chance < 0.3:
+            if path.is_dir() or chance < 0.3 or mine in self._synced:
                 continue
             mine.parent.mkdir(parents=True, exist_ok=True)
             if chance < 0.6:
@@ -172,6 +180,19 @@ class After:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
+            case "sync":
+                self._sync(path, operation.files)
+
+    def _sync(self, folder: Path, files: Mapping[Path, bytes | Path]) -> None:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            if isinstance(content, Path):
+                path.symlink_to(content)
+            else:
+                path.write_bytes(content)
+            self._synced.add(path)
 
     def _append(self, path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,6 +231,15 @@ class After:
             if draw.random() < 0.5:
                 within.unlink() if not within.is_dir() else None
         return None
+
+
+def contents(folder: Path) -> dict[Path, bytes | Path]:
+    """Every file of a folder: its bytes, or where it leads to."""
+    return {
+        path.relative_to(folder): path.readlink() if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
 
 
 def _garble(path: Path, length: int, draw: random.Random) -> None:

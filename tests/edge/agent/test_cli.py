@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -86,6 +87,39 @@ def test_from_nothing_to_a_verified_model(
     assert "3 answers" in capsys.readouterr().out
 
 
+def test_why_a_pull_failed_is_told_by_the_status_until_one_is_good(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = config.read_text()
+    config.write_text(re.sub("127.0.0.1:[0-9]+", "127.0.0.1:9", good))
+    code, error = told(capsys, "pull")
+    assert (code, error.pop("family"), error["code"]) == (1, "DeliveryError", "U17")
+    last = told(capsys, "status")[1]["last_poll"]
+    assert isinstance(last, dict)
+    assert (last["outcome"], last["error"]) == ("failed", error)
+    config.write_text(good)
+    assert main(["pull"]) == 0
+    last = told(capsys, "status")[1]["last_poll"]
+    assert isinstance(last, dict)
+    assert (last["outcome"], last["error"]) == ("installed", None)
+
+
+def test_a_runner_of_ones_own_confirms_what_it_watched(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["confirm"]) == 1
+    assert "error [U32] nothing is installed" in capsys.readouterr().err
+    assert main(["pull"]) == 0
+    release = str(told(capsys, "status")[1]["release"])
+    code, error = told(capsys, "confirm", "--release", "0" * 64)
+    assert (code, error["code"]) == (1, "U46")
+    assert told(capsys, "status")[1]["confirmed"] is False
+    assert told(capsys, "confirm", "--release", release) == (0, {"release": release})
+    assert told(capsys, "status")[1]["confirmed"] is True
+    assert main(["confirm"]) == 0
+    assert f"confirmed release {release[:12]}" in capsys.readouterr().out
+
+
 def test_rows_that_are_wrong_do_not_stop_the_others(
     config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -97,6 +131,32 @@ def test_rows_that_are_wrong_do_not_stop_the_others(
     assert main(["run", "--rows", str(tmp_path / "rows.jsonl")]) == 3
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert ["error" in item for item in answers] == [True, False, False, False]
+
+
+def test_an_id_of_half_a_letter_stops_no_other_row(
+    config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["pull"]) == 0
+    capsys.readouterr()
+    (tmp_path / "rows.jsonl").write_text(f'{{"id": "\\ud800", "row": [1]}}\n{ROWS}')
+    assert main(["run", "--rows", str(tmp_path / "rows.jsonl")]) == 3
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [item["id"] for item in answers] == ["\ud800", "r0", "r1", "r2"]
+
+
+def test_a_slot_that_is_gone_is_told_and_comes_back(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pull"]) == 0
+    shutil.rmtree(load().state / "slots")
+    code, found = told(capsys, "status")
+    assert (code, found["good"]) == (3, False)
+    assert str(found["damage"]).startswith("slot a: ")
+    _, error = told(capsys, "verify")
+    assert "`firnline-agent pull`" in str(error["mend"])
+    assert "firnline run" not in str(error["mend"])
+    assert told(capsys, "pull")[1]["step"] == "installed"
+    assert told(capsys, "status")[0] == 0
 
 
 def test_a_rollback_is_refused_and_told_where_there_is_nothing(
@@ -173,7 +233,9 @@ def test_a_root_that_no_device_can_begin_with_is_not_taken(
     told = sha256(contents[what]).hexdigest()
     path = tmp_path / "etc/agent.toml"
     assert init(path, url, "--root", str(tmp_path / "given.json"), "--root-sha256", told) == 1
-    assert "error [U30] no root.json of a channel" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error [U30] no root.json of a channel" in said
+    assert ("it is the timestamp" in said) is (what == "timestamp")
     assert not path.parent.exists()
 
 
@@ -209,10 +271,11 @@ def test_a_command_that_is_not_understood_ends_with_2(capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
-    assert "exit codes: 0 done" in capsys.readouterr().out
+    for option, said in (("--help", "exit codes:\n  0  done"), ("--version", "firnline-agent ")):
+        with pytest.raises(SystemExit) as caught:
+            main([option])
+        assert caught.value.code == 0
+        assert said in capsys.readouterr().out
 
 
 def test_out_is_for_targets_that_this_host_does_not_run(

@@ -139,6 +139,8 @@ def test_installed_alone_it_pulls_verifies_and_scores(wheel: Path, tmp_path: Pat
     program = home / "bin/firnline-agent"
     helped = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
     assert "Pulls what a channel assigns" in helped.stdout
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert f"firnline_agent-{told.stdout.split()[1]}-" in wheel.name
     made = channels.Channel(tmp_path / "channel")
     made.publish(bundles.make(tmp_path / "a"))
     with channels.serve(made.public) as served:
@@ -169,6 +171,7 @@ def test_the_unit_is_hardened_and_leaves_room_to_fall_back() -> None:
         "NoNewPrivileges": "yes",
         "CapabilityBoundingSet": "",
         "MemoryMax": "150M",
+        "OOMPolicy": "continue",
         "Restart": "on-failure",
     }.items():
         assert service[name] == value

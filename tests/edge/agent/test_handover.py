@@ -6,6 +6,7 @@ import pytest
 
 from edge.agent.handover import earlier, leave
 from edge.disk import RealDisk
+from firnline.errors import DeliveryError
 
 
 class Full(RealDisk):
@@ -36,3 +37,9 @@ def test_a_full_disk_gets_its_bytes_back(tmp_path):
         leave(tmp_path / "out", {"a.c": b"1", "b.c": b"2"}, {}, None, Full())
 
     assert not list(tmp_path.iterdir())
+
+
+def test_a_record_that_no_pull_left_is_refused(tmp_path):
+    (tmp_path / "pulled.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(DeliveryError, match="U43"):
+        earlier(tmp_path)

@@ -2,15 +2,18 @@
 
 import errno
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edge.agent.config import Health
 from edge.agent.health import (
     Standing,
     confirm,
+    confirm_by_hand,
     failed,
     healthy,
     rollback,
@@ -20,6 +23,7 @@ from edge.agent.health import (
 )
 from edge.disk import RealDisk
 from firnline.errors import DeliveryError
+from tests.edge.agent.devices import until
 from tests.edge.agent.units import HEALTH, Unit, unit
 
 
@@ -106,7 +110,6 @@ def test_falling_back_finds_a_broken_slot_and_says_so(device: Unit) -> None:
     ("command", "complaint"),
     [
         ((sys.executable, "-c", "raise SystemExit(3)"), "ended with 3"),
-        (("/nowhere/check",), "cannot be started"),
         ((sys.executable, "-c", "import time; time.sleep(60)"), "took longer"),
     ],
 )
@@ -121,12 +124,63 @@ def test_the_devices_own_command_has_the_last_word(device: Unit, command, compla
     assert device.runs == good.release
 
 
+def test_a_command_that_cannot_be_started_is_the_devices_fault(device: Unit) -> None:
+    device.settle()
+    new = device.release(classifier=2)
+    device.pull()
+    device.configure(health=replace(HEALTH, command=("/nowhere/check",)))
+    with pytest.raises(DeliveryError, match=r"U30.*cannot be started"):
+        device.confirm()
+    assert device.runs == new.release
+    device.configure(health=replace(HEALTH, command=("/bin/true",)))
+    assert not device.confirm().on_trial
+
+
+def test_a_command_is_ended_with_what_it_started(device: Unit) -> None:
+    device.release()
+    device.pull()
+    pid = device.home / "pid"
+    command = ("sh", "-c", f"sleep 600 & echo $! > {pid}; wait")
+    device.configure(health=replace(HEALTH, command=command, command_seconds=1.0))
+    assert codes(device.confirm()) == ["U26", "U27"]
+    child = int(pid.read_text())
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie")
+
+
 def test_a_command_that_agrees_confirms(device: Unit) -> None:
     device.release()
     device.pull()
     device.configure(health=replace(HEALTH, command=(sys.executable, "-c", "")))
     assert not device.confirm().on_trial
     assert not device.state.on_trial
+
+
+def test_by_hand_too_the_devices_own_command_has_the_last_word(device: Unit) -> None:
+    good = device.settle()
+    device.release(classifier=2)
+    device.pull()
+    device.configure(health=replace(HEALTH, command=("/bin/false",)))
+    with pytest.raises(DeliveryError, match="U26"):
+        confirm_by_hand(device.config, RealDisk())
+    assert device.runs == good.release
+
+
+def test_what_was_switched_to_while_the_command_ran_is_not_confirmed(device: Unit) -> None:
+    first = device.release()
+    device.pull()
+    begun, go = device.home / "begun", device.home / "go"
+    command = f"touch {begun}; until test -e {go}; do sleep 0.02; done"
+    device.configure(health=replace(HEALTH, command=("sh", "-c", command)))
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(confirm_by_hand, device.config, RealDisk(), first.release[:8])
+        until(begun.exists)
+        second = device.release(classifier=2)
+        device.pull()
+        go.touch()
+        error = told.exception()
+    assert isinstance(error, DeliveryError)
+    assert (error.code, device.runs) == ("U46", second.release)
+    assert device.state.on_trial
 
 
 def test_rollback_by_hand_is_remembered_and_can_be_taken_back(device: Unit) -> None:
@@ -154,6 +208,12 @@ class ReadOnly(RealDisk):
     """A disk that writes nothing any more."""
 
     def write(self, path: Path, content, mode: int = 0o644) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def append(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def folder(self, path: Path) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     def remove(self, path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge.agent.once import score
+from edge.agent.scores import LOCK
 from edge.disk import RealDisk
 from tests.edge.agent import bundles
 from tests.edge.agent.test_health import ReadOnly
@@ -42,6 +43,7 @@ def test_rows_are_answered_where_nothing_can_be_written(
 ) -> None:
     device.release()
     device.pull()
+    assert (device.config.state / LOCK).is_file()
     found = list(score(device.config, ReadOnly(), [GOOD, GOOD]))
     assert [set(answer) & {"answer", "error"} for answer in found] == [{"answer"}, {"answer"}]
     assert "Read-only file system" in caplog.text

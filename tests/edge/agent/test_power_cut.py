@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from edge.agent.health import standing
+from edge.agent.state import FILES, load
+from edge.agent.trust import TRUST
 from edge.verify import MANIFEST
-from tests.edge.agent import bundles, units
-from tests.edge.agent.power import After, Operation, Recorder
+from tests.edge.agent import bundles, channels, units
+from tests.edge.agent.power import After, Operation, Recorder, contents
+from tests.edge.agent.test_mcu import Fleet
 from tests.edge.agent.units import Unit, unit
 
 KILLS = 10
+LATEST = "trust-at-the-end"
 
 
 @pytest.fixture
@@ -54,12 +58,22 @@ def cut_at(
 ) -> None:
     """The device's state folder as it is found after the power went at an operation."""
     state = device.config.state
-    latest = device.home / "trust-at-the-end"
+    latest = device.home / LATEST
     shutil.rmtree(state)
     after = After(start, state)
     after.play(trace[:place])
     after.cut(trace[place] if place < len(trace) and draw.random() < 0.9 else None, draw)
-    after.tear("trust", latest, draw)
+    after.tear(TRUST, latest, draw)
+
+
+def trusted(device: Unit) -> None:
+    """Where the state knows of the new assignment, the metadata that it came with are all there."""
+    track = f"{device.config.track}/{device.config.ensemble}"
+    state, _ = load(device.config.state)
+    if state is None or state.floor(track).version < device.channel.assignments[track].version:
+        return
+    there, latest = contents(device.config.state / TRUST), contents(device.home / LATEST)
+    assert {name: there.get(name) for name in latest} == latest
 
 
 def slots_whole(device: Unit, releases: dict[str, bundles.Made]) -> str:
@@ -93,12 +107,13 @@ def test_power_is_cut_at_random_points_of_an_update(device: Unit, before, points
     new = device.release(encoder=2, classifier=2)
     releases = {made.release: made for made in (*known, new)}
     trace = traced(device, device.home / "start")
-    shutil.copytree(device.config.state / "trust", device.home / "trust-at-the-end", symlinks=True)
+    shutil.copytree(device.config.state / TRUST, device.home / LATEST, symlinks=True)
     assert {operation.kind for operation in trace} >= {"append", "write", "move", "link", "remove"}
     seen = set()
     for point in range(points):
         draw = random.Random(point)  # noqa: S311
         cut_at(device, device.home / "start", trace, draw.randrange(len(trace) + 1), draw)
+        trusted(device)
         seen.add(slots_whole(device, releases))
         device.pull()
         assert whole(standing(device.config).slot, releases) == new.release
@@ -111,12 +126,24 @@ def test_power_is_cut_while_the_first_release_comes(device: Unit) -> None:
     device.config.state.mkdir()
     made = device.release()
     trace = traced(device, device.home / "start")
-    shutil.copytree(device.config.state / "trust", device.home / "trust-at-the-end", symlinks=True)
+    shutil.copytree(device.config.state / TRUST, device.home / LATEST, symlinks=True)
     for place in range(0, len(trace), 5):
         cut_at(device, device.home / "start", trace, place, random.Random(place))  # noqa: S311
+        trusted(device)
         assert device.start().slot in {None, device.config.state / "slots" / "a"}
         device.pull()
         assert whole(device.start().slot, {made.release: made}) == made.release
+
+
+def test_a_pull_for_a_chip_too_syncs_its_metadata_before_the_state_knows(tmp_path: Path) -> None:
+    channel = channels.Channel(tmp_path / "public")
+    with channels.serve(channel.public) as site:
+        chip = Fleet(tmp_path, site, channel)
+        chip.publish()
+        recorder = Recorder(tmp_path)
+        chip.pull(recorder)
+    kinds = [(operation.kind, operation.path.name) for operation in recorder.trace]
+    assert kinds.index(("sync", TRUST)) < kinds.index(("write", FILES[0]))
 
 
 def test_the_agent_is_killed_at_random_times(tmp_path: Path) -> None:

@@ -141,13 +141,26 @@ def test_numbers_go_on_when_everything_was_taken_away(tmp_path: Path) -> None:
     assert log(tmp_path).add(record("next")) == 7
 
 
-def test_a_count_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"next": "3"',
+        "[" * 100_000,
+        "[3]",
+        '{"next": -5, "dropped": 0}',
+        '{"next": 1000000000000, "dropped": 0}',
+        '{"next": 3, "dropped": -1}',
+    ],
+)
+def test_a_count_that_is_damaged_is_made_anew(tmp_path: Path, content: str) -> None:
     written = log(tmp_path)
     for place in range(3):
         written.add(record(f"r{place}"))
     written.close_segment()
-    (tmp_path / "log.json").write_text('{"next": "3"')
-    assert log(tmp_path).add(record("next")) == 3
+    (tmp_path / "log.json").write_text(content)
+    again = log(tmp_path)
+    assert again.summary.dropped == 0
+    assert again.add(record("next")) == 3
 
 
 def test_a_drop_that_was_cut_off_is_counted_once(tmp_path: Path) -> None:
@@ -180,6 +193,22 @@ def test_a_full_disk_costs_old_segments_and_never_the_service(tmp_path: Path) ->
     written.add(record("next"))
     assert names(tmp_path)[-1] == "next"
     assert "lost" not in names(tmp_path)
+
+
+def test_what_a_full_disk_cost_is_known_after_a_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = FullDisk(0)
+    written = log(tmp_path, SMALL, disk)
+    written.add(record("lost"))
+    written.add(record("lost too"))
+    assert caplog.text.count("answers that are not kept") == 1
+    disk.room = 1 << 20
+    written.add(record("kept"))
+    again = log(tmp_path)
+    assert again.summary.dropped == 2
+    assert again.add(record("next")) == 3
+    assert [found["n"] for found in read(tmp_path)] == [2, 3]
 
 
 class Stuck(FullDisk):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.agent.selftest import compare, self_test
+from edge.agent.selftest import self_test
 from firnline.errors import DeliveryError
 from tests.edge.agent import bundles
 from tests.edge.agent.test_runner import logarithm
@@ -23,8 +23,7 @@ def golden(folder: Path, name: str) -> Any:
 
 def test_the_same_bytes_are_exact(tmp_path: Path) -> None:
     made = bundles.make(tmp_path / "a")
-    self_test(made.folder)
-    found = compare(made.folder)
+    found = self_test(made.folder)
     assert (found.kind, found.windows, found.difference) == ("exact", bundles.GOLDEN, 0.0)
 
 
@@ -34,7 +33,7 @@ def test_a_last_digit_is_rounding_and_a_step_is_not(tmp_path: Path) -> None:
     near = score.copy()
     near[3] += np.float32(1 / 512)
     made = bundles.make(tmp_path / "a", files={"golden/score.npy": npy(near)})
-    found = compare(made.folder)
+    found = self_test(made.folder)
     assert found.kind == "rounded"
     assert found.difference == pytest.approx(1 / 512)
     near[5] += np.float32(1 / 128)

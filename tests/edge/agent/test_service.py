@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from edge.agent.clock import utc_now
 from edge.agent.health import rollback, standing
+from edge.agent.last_poll import Failure
 from edge.agent.once import score
 from edge.agent.scores import read
 from edge.agent.service import serve
@@ -22,6 +24,7 @@ from edge.disk import RealDisk
 from firnline.errors import DeliveryError
 from tests.edge.agent import bundles, channels
 from tests.edge.agent.devices import Device, device, until
+from tests.edge.agent.test_isolated import hanging
 from tests.edge.agent.test_memory import MOST_KB
 from tests.edge.agent.test_runner import logarithm
 
@@ -78,6 +81,20 @@ def test_it_installs_answers_and_moves_on_without_losing_a_request(
     assert len(kept) >= len(seen)
 
 
+def test_a_slot_that_went_is_brought_back_while_rows_are_answered(
+    small: tuple[channels.Channel, Device],
+) -> None:
+    _, unit = small
+    made = unit.pull()
+    slots = unit.config.state / "slots"
+    with unit.service() as process, unit.caller() as ask:
+        assert release_of(ask) == made.offered
+        shutil.rmtree(slots)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: not ask(ROW).get("error") and (slots / "a/bundle.json").is_file())
+        assert release_of(ask) == made.offered
+
+
 def test_a_release_that_fails_to_answer_is_fallen_back_from(
     small: tuple[channels.Channel, Device], tmp_path: Path
 ) -> None:
@@ -95,6 +112,34 @@ def test_a_release_that_fails_to_answer_is_fallen_back_from(
         found = status(unit.config, utc_now())
         assert found.release == first.release
         assert "rows in a row failed: [U33]" in found.refused[bad.release]
+
+
+def test_a_self_test_that_hangs_is_refused_and_polls_go_on(
+    small: tuple[channels.Channel, Device], tmp_path: Path
+) -> None:
+    channel, unit = small
+    text = unit.config_file.read_text()
+    unit.config_file.write_text(f"{text}\nself_test_seconds = 3\n")
+    first, third = bundles.make(tmp_path / "a"), bundles.make(tmp_path / "b", classifier=2)
+    unit.pull()
+    with unit.service() as process, unit.caller() as ask:
+        bad = hanging(tmp_path / "bad", encoder=2)
+        channel.publish(bad)
+        process.send_signal(signal.SIGHUP)
+
+        def error() -> Failure | None:
+            assert release_of(ask) == first.release
+            last = status(unit.config, utc_now()).last_poll
+            return None if last is None else last.error
+
+        until(error)
+        told = error()
+        assert told is not None
+        assert (told.code, "did not end within 3 s" in told.found) == ("U22", True)
+        assert "did not end" in status(unit.config, utc_now()).refused[bad.release]
+        channel.publish(third)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: release_of(ask) == third.release)
 
 
 def test_a_stop_that_was_asked_for_is_no_part_of_a_crash_loop(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.agent.lock import exclusive
-from edge.agent.slots import slots_of
+from edge.agent.slots import hashed, measured, slots_of
 from edge.agent.state import FILES, load
 from edge.disk import RealDisk
 from firnline.errors import DeliveryError
@@ -180,3 +180,20 @@ def test_reading_the_state_alone_changes_nothing(device: Unit) -> None:
     _, damage = load(device.config.state)
     assert damage.code == "U21"
     assert (device.config.state / FILES[0]).read_bytes() == b"worn"
+
+
+def test_measuring_finds_what_is_not_there_and_hashing_what_was_altered(device: Unit) -> None:
+    made = device.settle()
+    slot = device.config.state / "slots" / "a"
+    licence = (slot / "LICENSE").read_bytes()
+    measured(slot, made.sha256)
+    (slot / "LICENSE").write_bytes(licence[:-1] + b"?")
+    measured(slot, made.sha256)
+    for looks, content in ((hashed, licence[:-1] + b"?"), (measured, licence + b"?")):
+        (slot / "LICENSE").write_bytes(content)
+        with pytest.raises(DeliveryError, match="LICENSE") as caught:
+            looks(slot, made.sha256)
+        assert (caught.value.code, "pull" in caught.value.mend) == ("D2", True)
+    (slot / "LICENSE").write_bytes(licence)
+    with pytest.raises(DeliveryError, match="D8"):
+        measured(slot, "0" * 64)

@@ -491,6 +491,15 @@ def test_a_timestamp_that_is_none(world: World, content: bytes) -> None:
     _named(world.refused(), "U16", "malformed metadata", "timestamp")
 
 
+def test_a_document_without_a_canonical_form_is_told_in_few_words(world: World) -> None:
+    document = json.loads((world.channel.public / TIMESTAMP).read_bytes())
+    document["signed"]["more"] = [0.5, "x" * 1000]
+    world.channel.lay(TIMESTAMP, json.dumps(document).encode())
+    error = world.refused()
+    _named(error, "U16", "malformed metadata: FormatError: ", "timestamp")
+    assert len(error.found) < 250
+
+
 def test_a_snapshot_in_the_place_of_a_timestamp(world: World) -> None:
     world.channel.lay(TIMESTAMP, world.channel.sign("snapshot")[:4096])
     assert world.refused().code in {"U9", "U16"}

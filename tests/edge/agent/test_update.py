@@ -1,6 +1,7 @@
 """An update ends in one whole release that passed every check, or leaves the device as it was."""
 
 import errno
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,61 @@ def test_the_first_release_is_installed_on_trial_and_kept_from_then_on(device: U
     before = (device.config.state / "state.json").read_bytes()
     assert device.pull().step == "kept"
     assert (device.config.state / "state.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["gone", "link", "altered"])
+def test_what_runs_is_laid_out_anew_where_its_files_are_damaged(device: Unit, damage: str) -> None:
+    before = device.settle()
+    made = device.settle(classifier=2)
+    slot = device.start().slot
+    match damage:
+        case "gone":
+            shutil.rmtree(slot)
+        case "link":
+            (slot / "LICENSE").unlink()
+            (slot / "LICENSE").hardlink_to(slot / "proof.json")
+        case "altered":
+            content = (slot / "LICENSE").read_bytes()
+            (slot / "LICENSE").write_bytes(content[:-1] + b"?")
+    assert device.pull().step == "installed"
+    assert (device.runs, device.state.on_trial) == (made.release, False)
+    assert device.state.slots[device.state.other].release == before.release
+    assert device.pull().step == "kept"
+
+
+def test_what_took_long_to_fetch_is_asked_for_again(device: Unit) -> None:
+    first = device.settle()
+    device.configure(poll_seconds=0)
+    second = device.release(classifier=2)
+    path = next(path for path in second.parts if path not in first.parts)
+
+    def withdrawn(handler) -> None:
+        device.site.faults.clear()
+        device.channel.publish(first)
+        handler.send_response_only(200)
+        handler.send_header("Content-Length", str(len(second.parts[path])))
+        handler.end_headers()
+        handler.wfile.write(second.parts[path])
+
+    device.site.faults[f"parts/{path}"] = withdrawn
+    refused(device, "U47")
+    assert (device.runs, device.state.refused) == (first.release, {})
+    assert device.pull().step == "kept"
+    device.channel.publish(second)
+    assert device.pull().step == "installed"
+
+
+def test_a_folder_where_a_file_should_lie_is_named_with_what_helps(device: Unit) -> None:
+    device.settle()
+    timestamp = device.config.state / "trust/timestamp.json"
+    timestamp.unlink()
+    timestamp.mkdir()
+    second = device.release(classifier=2)
+    error = refused(device, "U21")
+    assert (error.where, "move away" in error.mend) == (str(timestamp), True)
+    timestamp.rmdir()
+    device.pull()
+    assert device.runs == second.release
 
 
 def test_a_release_that_changes_one_stage_downloads_that_stage_alone(device: Unit) -> None:

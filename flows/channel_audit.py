@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def damage(state: "State") -> list[str]:
-    """What devices could not pull, a sentence a file; nothing where the channel is whole.
+    """What devices could not pull, and what only a thief signs; nothing where the channel is whole.
 
     Args:
         state: The channel, its metadata verified as a client would.
@@ -27,6 +27,12 @@ def damage(state: "State") -> list[str]:
         if told:
             found.append(told)
         parts |= dict.fromkeys(manifest, path)
+    found += [
+        f"{name} speaks of {len(strays)} paths that are not its own, as of {strays[0][:80]!r}: no "
+        "publisher signs such, so rotate its key as a stolen one"
+        for name in state.names()
+        if (strays := sorted(set(state.role(name).signed.targets) - set(state.stated(name))))
+    ]
     return found + [
         f"{digest[:12]} of {path}: {told}"
         for digest, path in parts.items()
@@ -49,7 +55,7 @@ def _assigned(state: "State") -> Iterator[tuple[str, "Pin"]]:
 def _manifest(state: "State", path: str, pin: "Pin") -> tuple[list[str], str]:
     """Digests of the files that a manifest names, and what is wrong with it."""
     signed = state.target(path)
-    if signed is None or signed.hashes["sha256"] != pin.sha256:
+    if signed is None or signed.hashes.get("sha256") != pin.sha256:
         return [], f"{path}: assignment and kind's role do not agree"
     folder, _, name = path.rpartition("/")
     file = state.public / TARGETS / folder / f"{pin.sha256}.{name}"

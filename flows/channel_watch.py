@@ -50,7 +50,9 @@ def watch(within_days: float | None = None) -> Document:
     Raises:
         DeliveryError: V9 a role expires soon and its keys are not here, V2 a key of an online role
             cannot be used, V6 the channel does not verify or has lost what it assigns, V15 an
-            approved release is not published however often that was begun, V1 there is none.
+            approved release is not published however often that was begun, V17 the clock cannot
+            be right, V16 the file system refused, V1 there is no channel.
+        EvidenceError: E95, a file is no offer.
     """
     from edge.channel.renew import renew
     from edge.channel.repository import Repository

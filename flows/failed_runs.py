@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas import OrchestrationResult, SetStateStatus
 from prefect.states import AwaitingRetry
 
 from firnline.contracts.offer import Offer
 from firnline.contracts.places import TRACKS
-from flows.waiting_runs import asked, offered_runs, said
+from flows.waiting_runs import asked, offered_runs, question, said
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -52,6 +53,10 @@ def start_again(channel: "State", dead_after: timedelta = DEAD_AFTER) -> Again:
     Args:
         channel: What is committed.
         dead_after: When a run that is under way has surely lost its worker.
+
+    Raises:
+        EvidenceError: E95, a file of such an ensemble is no offer.
+        DeliveryError: V6, an assignment is not what its name says.
     """
     started, stuck, seen = [], [], set()
     with get_client(sync_client=True) as client:
@@ -60,21 +65,30 @@ def start_again(channel: "State", dead_after: timedelta = DEAD_AFTER) -> Again:
                 continue
             if run.deployment_id is None:  # No worker would take it up.
                 continue
-            word = said(client, run.id)
-            if word is None and asked(client, run.id):
+            if run.idempotency_key not in {None, question(found)}:  # Of an older offer of it.
+                continue
+            word = said(client, run.id, found)
+            if word is None and asked(client, run.id, found):
                 continue
             seen.add(found.release)
             states = client.read_flow_run_states(run.id)
             tries = sum((state.message or "").startswith(_AGAIN) for state in states)
             why = _why(run)
-            if taken_back(channel, found):
-                stuck.append(_told(found, word, f"was taken back after its run ended ({why})"))
+            if _approves(word) and taken_back(channel, found):
+                what = (
+                    f"was taken back after its run ended ({why}); refuse it by a new run of "
+                    f"`publish/{found.ensemble}`, or publish it all the same"
+                )
+                stuck.append(_told(found, word, what))
             elif tries >= MOST:
-                stuck.append(_told(found, word, f"failed {1 + tries} times: {why}"))
+                stuck.append(_told(found, word, f"failed {1 + tries} times: {why}; once mended"))
             else:
                 message = f"{_AGAIN}, {1 + tries} of {MOST}, after: {why}"
-                client.set_flow_run_state(run.id, AwaitingRetry(message=message))
-                started.append(f"{found.ensemble} {found.release[:12]}")
+                answer: OrchestrationResult[Any] = client.set_flow_run_state(
+                    run.id, AwaitingRetry(message=message)
+                )
+                if answer.status is SetStateStatus.ACCEPT:  # Else it has gone on meanwhile.
+                    started.append(f"{found.ensemble} {found.release[:12]}")
     return Again(tuple(started), tuple(stuck))
 
 
@@ -106,14 +120,16 @@ def _why(run: "FlowRun") -> str:
     return " ".join((run.state.message or run.state.name or "no reason was given").split())
 
 
+def _approves(word: Mapping[str, Any] | None) -> bool:
+    return word is not None and bool(word.get("approve", True))
+
+
 def _told(found: Offer, word: Mapping[str, Any] | None, what: str) -> str:
-    by = f"approved by {word['approver']}" if word else "which nobody could be asked about"
-    if word and not word.get("approve", True):
-        by = f"refused by {word['approver']}"
-    return (
-        f"release {found.release[:12]} of {found.ensemble}, {by}, {what}; once that is mended: "
-        f"`{command(found, word)}`"
-    )
+    by, then = "which nobody could be asked about", f"`{command(found, word)}`"
+    if word is not None:
+        by = f"{'approved' if _approves(word) else 'refused'} by {word['approver']}"
+        then = then if _approves(word) else "retry its run"
+    return f"release {found.release[:12]} of {found.ensemble}, {by}, {what}: {then}"
 
 
 def command(found: Offer, word: Mapping[str, Any] | None) -> str:
@@ -121,7 +137,7 @@ def command(found: Offer, word: Mapping[str, Any] | None) -> str:
 
     Args:
         found: Its offer.
-        word: What was said of it; None where nobody has.
+        word: The approval; None where nobody was asked.
     """
     if word is None:
         return found.command

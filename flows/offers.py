@@ -11,7 +11,7 @@ from firnline import wiring
 from firnline.contracts.offer import Offer
 from firnline.workload import Workload
 from flows.steps import Document
-from flows.waiting_runs import end_superseded
+from flows.waiting_runs import end_superseded, question
 
 TRACK = "beta"
 """Where a release is offered to first, unless whoever approves says otherwise."""
@@ -92,7 +92,7 @@ def _start(found: Offer) -> None:
             parameters=parameters,
             timeout=0,
             as_subflow=False,
-            idempotency_key=f"{found.release}-{found.number}",
+            idempotency_key=question(found),
         )
     except ObjectNotFound:
         # Approval at a terminal is left; the artifact says how.

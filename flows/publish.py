@@ -18,7 +18,7 @@ from firnline.workload import locate
 from flows.offers import TRACK, markdown
 from flows.steps import Document
 from flows.verdicts import publish as show
-from flows.waiting_runs import PAUSE, said
+from flows.waiting_runs import question, said
 
 KIND = "publication"
 WAIT_DAYS = 7
@@ -107,12 +107,13 @@ def _word(found: Offer, wait_days: float) -> Approval:
     was answered.
     """
     with get_client(sync_client=True) as client:
-        given = said(client, runtime.flow_run.id)
+        given = said(client, runtime.flow_run.id, found)
     if given is not None:
         return Approval(**given)
     form = ApprovalOfSome if found.unproved else Approval
     asked = form.with_initial_data(description=markdown(found), track=TRACK)
-    return suspend_flow_run(wait_for_input=asked, timeout=round(wait_days * 86_400), key=PAUSE)
+    seconds = round(wait_days * 86_400)
+    return suspend_flow_run(wait_for_input=asked, timeout=seconds, key=question(found))
 
 
 def decide(found: Offer, word: Approval) -> Decision:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.input import keyset_from_paused_state
 from prefect.states import Cancelled, Suspended
 
@@ -17,11 +18,8 @@ from firnline.errors import DeliveryError
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-PAUSE = "approval"
-"""The pause in which a run of `publish` asks."""
 _PUBLISH = FlowFilter.model_validate({"name": {"any_": ["publish"]}})
 _SUSPENDED = {"name": {"any_": ["Suspended"]}}
-_KEYS = keyset_from_paused_state(Suspended(pause_key=PAUSE))
 
 
 def release_settled() -> int:
@@ -59,35 +57,53 @@ def end_superseded() -> int:
 def offered_runs(
     client: SyncPrefectClient, state: Mapping[str, Any]
 ) -> "Iterator[tuple[FlowRun, Offer]]":
-    """Runs of `publish` in a state, each with its offer; those started in other words are left out.
+    """Runs of `publish` in a state, newest first; those started in other words are left out.
 
     Args:
         client: Of the server.
         state: Filter on the runs' state, as Prefect's API takes it.
+
+    Yields:
+        A run and its offer, as that stands.
+
+    Raises:
+        EvidenceError: E95, a file of such an ensemble is no offer.
     """
     chosen = FlowRunFilter.model_validate({"state": state})
-    for run in client.read_flow_runs(flow_filter=_PUBLISH, flow_run_filter=chosen):
+    # The server gives the first 200: those that ended long ago must not be in the way.
+    newest = FlowRunSort.EXPECTED_START_TIME_DESC
+    for run in client.read_flow_runs(flow_filter=_PUBLISH, flow_run_filter=chosen, sort=newest):
         found = _offer(run.parameters)
         if found is not None:
             yield run, found
 
 
-def said(client: SyncPrefectClient, run_id: UUID | str) -> dict[str, Any] | None:
-    """The word that a run was given, kept by the server; None while there is none."""
-    given: dict[str, Any] | None = _input(client, run_id, "response")
+def question(found: Offer) -> str:
+    """The key under which a run asks about an offer, and the server keeps what was answered.
+
+    A word counts for this offer alone: not for what is offered next, nor for the same release when
+    it is offered again.
+    """
+    return f"{found.release}-{found.number}"
+
+
+def said(client: SyncPrefectClient, run_id: UUID | str, found: Offer) -> dict[str, Any] | None:
+    """The word that a run was given on an offer; None while there is none."""
+    given: dict[str, Any] | None = _input(client, run_id, found, "response")
     return given
 
 
-def asked(client: SyncPrefectClient, run_id: UUID | str) -> bool:
-    """Whether a run has put its question."""
-    return _input(client, run_id, "schema") is not None
+def asked(client: SyncPrefectClient, run_id: UUID | str, found: Offer) -> bool:
+    """Whether a run has put its question about an offer."""
+    return _input(client, run_id, found, "schema") is not None
 
 
 def _input(
-    client: SyncPrefectClient, run_id: UUID | str, kind: Literal["response", "schema"]
+    client: SyncPrefectClient, run_id: UUID | str, found: Offer, kind: Literal["response", "schema"]
 ) -> Any:
-    found = client.filter_flow_run_input(UUID(str(run_id)), _KEYS[kind], 1, set())
-    return json.loads(found[0].value) if found else None
+    keys = keyset_from_paused_state(Suspended(pause_key=question(found)))
+    kept = client.filter_flow_run_input(UUID(str(run_id)), keys[kind], 1, set())
+    return json.loads(kept[0].value) if kept else None
 
 
 def _offer(parameters: Mapping[str, Any]) -> Offer | None:

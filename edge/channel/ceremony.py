@@ -19,7 +19,7 @@ from tuf.api.serialization import SerializationError
 from edge.channel import keys
 from edge.channel.commit import Change, commit
 from edge.channel.config import PEOPLE
-from edge.channel.counters import resigned, signers_of
+from edge.channel.counters import foreign, resigned, signers_of
 from edge.channel.drafts import finished, waiting
 from edge.channel.init import establish
 from edge.channel.lock import exclusive
@@ -275,16 +275,26 @@ def _below(repo: Repository, state: State, top: Metadata[Targets]) -> Change:
         if _same(state, name, authority.ids, authority.threshold):
             continue
         if name in TRACKS:
-            roles[name] = edited(state.role(name))
+            roles[name] = _without_strays(state, name)
             continue
         bins = state.bins(name)
         roles[name] = binned(name, authority, (len(bins) - 1).bit_length())
-        roles.update({each: edited(state.role(each)) for each in bins})
+        roles.update({each: _without_strays(state, each) for each in bins})
         if name == KIND:
             firmware = resigned(state, signers_of(repo, authority))
+            # A thief's counter would bind those of the new key.
+            for path in foreign(state) - set(firmware):
+                roles[state.bin_of(path)].targets.pop(path)
     for path, content in firmware.items():
         roles[state.bin_of(path)].targets[path] = target_file(path, content)
     return Change(targets=firmware, roles=roles, top=top)
+
+
+def _without_strays(state: State, name: str) -> Targets:
+    """What a role says, to be signed by other keys: no path of which it may not speak."""
+    found = edited(state.role(name))
+    found.targets = state.stated(name)
+    return found
 
 
 def _same(state: State, name: str, ids: Sequence[str], threshold: int) -> bool:

@@ -181,22 +181,24 @@ def _sign(
     before = base.timestamp.signed.version if base else 0
     dated(stamp, max(before, change.floor) + 1, after(now, repo.config.period("timestamp")))
     if base is not None and change.root is None:
-        _hold_clock(base.timestamp.signed, stamp, now)
+        _hold_clock(base, stamp, now)
     files["timestamp.json"] = repo.signed(root.signed, "timestamp", stamp).to_bytes()
     return files, {name.removesuffix(".json"): file.version for name, file in meta.items()}
 
 
-def _hold_clock(before: Timestamp, stamp: Timestamp, now: datetime) -> None:
+def _hold_clock(base: State, stamp: Timestamp, now: datetime) -> None:
     """Refuse to sign what every device that saw the timestamp before would take for expired.
 
-    Devices believe no time before the latest that was signed. A new root is let through: it comes
-    with new keys when a thief has signed that time.
+    Devices believe no time before the latest that was signed, yet none after the timestamp or the
+    root ends (U18). A new root is let through: it comes with new keys when a thief has signed that
+    time.
 
     Raises:
         DeliveryError: V17, this clock is behind what stands, or was ahead when that was signed.
     """
-    known = signed_at(before)
-    if known is not None and stamp.expires <= known:
+    before = base.timestamp.signed
+    known, most = signed_at(before), min(before.expires, base.root.signed.expires)
+    if known is not None and stamp.expires <= known <= most:
         raise DeliveryError(
             "V17",
             found=f"this machine's clock says {now:%Y-%m-%d %H:%M}Z, and what stands was signed at "

@@ -5,7 +5,7 @@ its proof, so a signature never repeats what somebody wrote down.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def manifest(device_bundle: Path, signers: Sequence[Signer], number: int) -> byt
     Args:
         device_bundle: Of a microcontroller, as `edge.device_bundle.make` makes it.
         signers: Of the `mcu` role's own keys, as many as must sign.
-        number: The counter: at least what `next_number` gives.
+        number: The counter.
 
     Returns:
         256 bytes for each signer; Ed25519 is deterministic (RFC 8032, section 5.1.6), so always
@@ -67,26 +67,13 @@ def renewed(standing: bytes, signers: Sequence[Signer], number: int) -> bytes:
     Args:
         standing: The release's manifest as it stands.
         signers: Of the `mcu` role's own keys, as many as must sign.
-        number: The counter: at least what `next_number` gives.
+        number: The counter.
 
     Raises:
         DeliveryError: U41 it is no manifest, U44 a key is no Ed25519.
     """
     found = parse_all(standing, "the firmware manifest that stands")[0]
     return _signed(replace(found, counter=number), signers)
-
-
-def next_number(standing: Iterable[bytes]) -> int:
-    """The counter of the next manifest: above all that were signed for an ensemble and target.
-
-    Args:
-        standing: Every manifest that stands for them, whatever their release.
-
-    Raises:
-        DeliveryError: U41, one of them is no manifest.
-    """
-    where = "a firmware manifest that stands"
-    return 1 + max((parse_all(content, where)[0].counter for content in standing), default=0)
 
 
 def _identity(device_bundle: Path, target: str) -> Identity:

@@ -119,12 +119,11 @@ def timestamp(snapshot: MetaFile, issued: datetime) -> Timestamp:
 
 
 def signed_at(timestamp: Timestamp) -> datetime | None:
-    """When a timestamp was signed, UTC; None where it does not say."""
+    """When a timestamp was signed, UTC; None where it does not say, or names no time there is."""
     try:
-        return datetime.fromisoformat(str(timestamp.unrecognized_fields.get(ISSUED))).astimezone(
-            UTC
-        )
-    except ValueError:
+        told = datetime.fromisoformat(str(timestamp.unrecognized_fields.get(ISSUED)))
+        return told.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from edge.channel.commit import numbered
 from edge.channel.repository import Repository
 from edge.channel.state import State, consistent
 from firnline.contracts.places import (
@@ -13,7 +14,6 @@ from firnline.contracts.places import (
     assignment_path,
     part_path,
     sha256,
-    version_of,
 )
 from firnline.digest import file_digest
 from firnline.errors import DeliveryError
@@ -32,23 +32,26 @@ def copy(repo: Repository, state: State) -> Iterator[str]:
         Names of files that the mirror lacks or has damaged.
 
     Raises:
-        DeliveryError: V6, a role or a manifest does not verify.
+        DeliveryError: V6, a role does not verify.
     """
     source, sink = state.public / METADATA, repo.public / METADATA
-    roots = {path.name: path for path in source.glob("*.root.json") if version_of(path.name)}
+    roots = {f"{number}.root.json" for role, number in numbered(source) if role == "root"}
     # Of the names in the snapshot only those that verify: a thief of its key adds others.
     standing = {name: state.role(name) for name in state.names()} | {"targets": state.targets}
-    named = {
-        (file := f"{role.signed.version}.{name}.json"): source / file
-        for name, role in standing.items()
-    }
-    for name, path in (roots | named).items():
-        repo.disk.write(sink / name, path.read_bytes())
-    missing = set()
-    for target, digest in named_targets(state):
-        missing |= _take(repo, state, f"{TARGETS}/{consistent(target, digest)}", digest)
-    for digest in named_parts(state):
-        missing |= _take(repo, state, f"{PARTS}/{part_path(digest)}", digest)
+    named = {f"{role.signed.version}.{name}.json" for name, role in standing.items()}
+    for name in roots | named:
+        repo.disk.write(sink / name, (source / name).read_bytes())
+    missing, there = set(), set()
+    for target, digest in set(named_targets(state)):
+        name = f"{TARGETS}/{consistent(target, digest)}"
+        if _take(repo, state, name, digest):
+            there.add((target, digest))
+        else:
+            missing.add(name)
+    for digest in _parts(state, there):
+        name = f"{PARTS}/{part_path(digest)}"
+        if not _take(repo, state, name, digest):
+            missing.add(name)
     yield from sorted(missing)
 
 
@@ -69,8 +72,12 @@ def named_parts(state: State) -> set[str]:
     Raises:
         DeliveryError: V6, a manifest is missing or differs.
     """
+    return _parts(state, set(named_targets(state)))
+
+
+def _parts(state: State, targets: set[tuple[str, str]]) -> set[str]:
     found: set[str] = set()
-    for path, digest in set(named_targets(state)):
+    for path, digest in targets:
         top = path.partition("/")[0]
         if top not in TRACKS and path.endswith(".json"):
             found.update(_files(state.content(path, digest)))
@@ -85,10 +92,11 @@ def _files(manifest: bytes) -> set[str]:
         return set()
 
 
-def _take(repo: Repository, state: State, name: str, digest: str) -> set[str]:
+def _take(repo: Repository, state: State, name: str, digest: str) -> bool:
+    """Copy a file; False where the mirror lacks it or has damaged it."""
     source = state.public / name
     if not source.is_file() or file_digest(source) != digest:
-        return {name}
+        return False
     with source.open("rb") as file:
         repo.disk.write(repo.public / name, iter(lambda: file.read(_CHUNK_BYTES), b""))
-    return set()
+    return True

@@ -9,7 +9,7 @@ from tuf.api.metadata import Targets
 
 from edge.channel.metadata import edited, target_file
 from edge.channel.state import State
-from firnline.contracts.places import KINDS, TRACKS, manifest_path
+from firnline.contracts.places import KINDS, TRACKS, kind, manifest_path
 from firnline.digest import bytes_digest
 from firnline.errors import DeliveryError
 from firnline.rollout.assignment import Pin
@@ -73,7 +73,8 @@ def pins(state: State, ensemble: str, release: str) -> dict[str, Pin]:
         release: Digest of the bundle.
 
     Raises:
-        DeliveryError: V8, no target of the channel holds that release; V6, a manifest is missing.
+        DeliveryError: V8, no target of the channel holds that release; V6, a manifest is missing;
+            V13, a kind vouches for another manifest than a track has pinned.
     """
     found = {
         target: pin
@@ -85,13 +86,14 @@ def pins(state: State, ensemble: str, release: str) -> dict[str, Pin]:
         state.content(manifest_path(ensemble, target, release), pin.sha256)
         for target, pin in found.items()
     ]
-    if not found or any(json.loads(content)["release"] != release for content in told):
+    if not found or any(_release(content) != release for content in told):
         raise DeliveryError(
             "V8",
             found=f"no release {release[:16]} of {ensemble}",
             where=str(state.public),
             mend="publish it first with `firnline channel publish`",
         )
+    _hold_pinned(state, ensemble, release, found)
     return found
 
 
@@ -134,6 +136,28 @@ def full_name(state: State, ensemble: str, start: str) -> str:
             mend="give more digits; `firnline channel status` lists them",
         )
     return found.pop()
+
+
+def _hold_pinned(state: State, ensemble: str, release: str, found: Mapping[str, Pin]) -> None:
+    """A kind's key alone, stolen, must not choose what a track gives devices of a release."""
+    for track in TRACKS:
+        for _, assignment in state.history(track, ensemble):
+            for target, pin in assignment.pins.get(release, {}).items():
+                if found.get(target, pin) != pin:
+                    raise DeliveryError(
+                        "V13",
+                        found=f"other contents than {track} has assigned, for {target}",
+                        where=f"release {release[:16]} of {ensemble}",
+                        mend=f"build a new release; see who signs for the role {kind(target)}",
+                    )
+
+
+def _release(manifest: bytes) -> object:
+    """The release that a manifest names; None where it is no manifest."""
+    try:
+        return json.loads(manifest)["release"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _parts(path: str) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ from firnline.contracts.places import (
     TARGETS,
     TRACKS,
     assignment_path,
+    is_sha256,
     version_of,
     well_placed,
 )
@@ -72,7 +73,9 @@ class State:
         return {
             path: file
             for path, file in self.role(name).signed.targets.items()
-            if well_placed(path) and self._speaker(path) == name and "sha256" in file.hashes
+            if well_placed(path)
+            and self._speaker(path) == name
+            and is_sha256(file.hashes.get("sha256", ""))
         }
 
     def delegator(self, name: str) -> Targets:
@@ -212,7 +215,9 @@ def newest_root(folder: Path) -> Metadata[Root]:
         DeliveryError: V6, there is none or one does not verify.
     """
     numbers = sorted(
-        number for path in folder.glob("*.root.json") if (number := version_of(path.name))
+        number
+        for path in folder.glob("*.root.json")
+        if (number := version_of(path.name)) and path.name == f"{number}.root.json"
     )
     if not numbers:
         raise _broken(folder, "no root")

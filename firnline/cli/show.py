@@ -24,7 +24,9 @@ def aside() -> Console:
 
 def print_json(document: Any) -> None:
     """One document, and nothing else, on standard output."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    # Half a surrogate, as of a path that is no UTF-8, has no bytes but its JSON escape.
+    sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
 
 
 def plain(text: object) -> str:
@@ -39,7 +41,7 @@ def show_error(error: FirnlineError, step: str | None = None) -> None:
     body = Text.assemble(
         ("found  ", "bold"), plain(error.found), "\n",
         ("where  ", "bold"), plain(error.where), "\n",
-        ("mend   ", "bold"), error.mend,
+        ("mend   ", "bold"), plain(error.mend),
     )  # fmt: skip
     title = f"{type(error).__name__} {error.code}"
     aside().print(

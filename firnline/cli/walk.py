@@ -50,7 +50,7 @@ def tree(walk: Walk) -> Tree:
             branch.add(Text(plain(line), style="dim"))
         if link.error is not None:
             branch.add(Text.assemble(("where  ", "bold"), plain(link.error.where)))
-            branch.add(Text.assemble(("mend   ", "bold"), link.error.mend))
+            branch.add(Text.assemble(("mend   ", "bold"), plain(link.error.mend)))
     return root
 
 

@@ -101,9 +101,14 @@ def sha256(value: object) -> str:
     Raises:
         DeliveryError: U11, it is not.
     """
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+    if not isinstance(value, str) or not is_sha256(value):
         raise _unsafe(value, "64 lower-case hex digits")
     return value
+
+
+def is_sha256(value: str) -> bool:
+    """Whether a text is a sha256 as 64 lower-case hex digits."""
+    return _DIGEST.fullmatch(value) is not None
 
 
 def _is_plain(name: str) -> bool:

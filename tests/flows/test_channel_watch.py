@@ -18,6 +18,7 @@ from flows.channel_audit import damage
 from flows.channel_watch import judge, refuse
 from flows.failed_runs import Again, taken_back
 from tests.edge.channel import stands
+from tests.edge.channel.test_thief import Thief
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +138,9 @@ def test_a_release_that_was_taken_back_is_known(channel: Path, tmp_path: Path) -
     assert not taken_back(repository.state(), first)
     never = Offer("other", "a" * 64, "beta")
     assert not taken_back(repository.state(), never)
+
+
+def test_what_only_a_thief_would_sign_is_told(channel: Path) -> None:
+    Thief(channel / "public").states("beta", "beta/x/../../../evil.json", b"{}")
+    with pytest.raises(DeliveryError, match=r"V6.*beta speaks of 1 paths.*evil.*rotate its key"):
+        refuse(looked(channel))

@@ -77,7 +77,7 @@ def client(project: Path) -> Iterator[Any]:
 
 
 TakeUp = Callable[[], Any]
-Ask = Callable[[Offer], tuple[Any, TakeUp]]
+Ask = Callable[..., tuple[Any, TakeUp]]
 
 
 @pytest.fixture
@@ -87,14 +87,17 @@ def ask(client: Any) -> Iterator[Ask]:
     from prefect.flow_engine import run_flow
 
     from flows.publish import publish
+    from flows.waiting_runs import question
 
     runs = []
 
-    def suspended(offer: Offer) -> tuple[Any, TakeUp]:
-        wiring.offers().offer(offer)
+    def suspended(offer: Offer, **given: Any) -> tuple[Any, TakeUp]:
+        made = wiring.offers().offer(offer)
         deployment = client.create_deployment(client.create_flow(publish), name=NAME)
-        given = {"ensemble": NAME, "release": offer.release}
-        run = client.create_flow_run_from_deployment(deployment, parameters=given)
+        given = given or {"ensemble": NAME, "release": offer.release}
+        run = client.create_flow_run_from_deployment(
+            deployment, parameters=given, idempotency_key=question(made)
+        )
         runs.append(run.id)
 
         def taken_up() -> Any:
@@ -249,3 +252,51 @@ def test_a_run_whose_time_is_over_before_anybody_spoke_stays_ended(client: Any, 
 
     assert looked() == Again()
     assert client.read_flow_run(run).state.is_failed()
+
+
+def test_a_word_on_one_release_is_none_on_the_next(client: Any, ask: Ask) -> None:
+    """A run that names no release means whichever waits, and that may be another by now."""
+    from prefect.exceptions import Pause
+
+    run, taken_up = ask(offer("a" * 64), ensemble=NAME)
+    wiring.offers().offer(offer("b" * 64))
+    client.resume_flow_run(run, WORD | {"approve": False})
+
+    with pytest.raises(Pause):
+        taken_up()
+
+    (waiting,) = wiring.offers().waiting()
+    assert waiting.release == "b" * 64
+    client.resume_flow_run(run, WORD | {"approve": False, "approver": "Bo"})
+    assert taken_up().result()["inputs"] == {"bundle": "b" * 64}
+
+
+def test_a_word_on_an_offer_that_was_superseded_counts_no_more_for_its_release(
+    client: Any, ask: Ask
+) -> None:
+    run, taken_up = ask(offer("a" * 64))
+    client.resume_flow_run(run, WORD)
+    assert taken_up().is_failed()
+    wiring.offers().offer(offer("b" * 64))
+    assert wiring.offers().offer(offer("a" * 64)).verdict == "waiting"
+
+    assert looked() == Again()
+    assert client.read_flow_run(run).state.is_failed()
+
+
+def test_a_refusal_that_cannot_be_written_down_names_no_command_that_publishes(
+    client: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left on device")
+
+    run, taken_up = ask(offer("a" * 64))
+    client.resume_flow_run(run, {"approver": "Bo", "approve": False})
+    with monkeypatch.context() as patch:
+        patch.setattr(OfferFolder, "settle", full)
+        while not (found := looked()).stuck:
+            assert taken_up().is_failed()
+
+    (told,) = found.stuck
+    assert "refused by Bo" in told
+    assert "firnline channel" not in told

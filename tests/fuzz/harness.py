@@ -37,8 +37,8 @@ from edge.disk import RealDisk
 from edge.load import load
 from edge.verify import parse_manifest
 from firnline.contracts.facts import of_document
-from firnline.contracts.firmware import Firmware
-from firnline.contracts.firmware import parse as parse_firmware
+from firnline.contracts.firmware import BYTES, SIGNED_BYTES, Firmware
+from firnline.contracts.firmware import parse_all as parse_firmware
 from firnline.contracts.firmware import render as render_firmware
 from firnline.contracts.places import kind, part_path
 from firnline.errors import FirnlineError
@@ -219,14 +219,16 @@ def answer(folder: Path) -> Harness:
 
 
 def firmware(folder: Path) -> Harness:
-    """Bytes as a firmware manifest."""
+    """Bytes as the firmware manifests of a release, one a signature."""
     told = Firmware("small", "mcu-cortex-m4", "1" * 64, 7, "2" * 64, "3" * 64, 4096, "4" * 16)
 
     def run(data: bytes) -> None:
-        found = parse_firmware(data[HEADER:], "fuzz")
-        assert render_firmware(found) == data[HEADER:][:192]
+        content = data[HEADER:]
+        for number, found in enumerate(parse_firmware(content, "fuzz")):
+            assert render_firmware(found) == content[BYTES * number :][:SIGNED_BYTES]
 
-    return Harness(run, [bytes(HEADER) + render_firmware(told) + bytes(64)])
+    one, other = (render_firmware(each) + bytes(64) for each in (told, replace(told, key="9" * 16)))
+    return Harness(run, [bytes(HEADER) + content for content in (one, one + other)])
 
 
 def name(folder: Path) -> Harness:

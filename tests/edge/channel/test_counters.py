@@ -1,10 +1,12 @@
 """Firmware manifests go with the assignments: a microcontroller never finds a lower counter."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from securesystemslib.signer import CryptoSigner
 
+from edge.channel.firmware import renewed
 from edge.channel.promote import promote
 from edge.channel.publish import delivered, put
 from edge.channel.repository import Repository
@@ -12,12 +14,19 @@ from edge.channel.restore import from_keys, from_mirror
 from edge.channel.rollback import rollback
 from edge.channel.rotate import rotate
 from edge.channel.sweep import sweep
-from firnline.contracts.firmware import firmware_path, key_id, parse_all
+from firnline.contracts.firmware import (
+    MOST_COUNTER,
+    firmware_path,
+    key_id,
+    parse_all,
+    render,
+)
 from firnline.errors import DeliveryError
 from tests.edge.agent import bundles
 from tests.edge.channel import stands
 from tests.edge.channel.stands import ENSEMBLE
 from tests.edge.channel.test_firmware import TARGET, device_bundle
+from tests.edge.channel.test_thief import Thief, key_of
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +179,98 @@ def test_from_an_old_mirror_the_counter_goes_on_above_what_devices_saw(
 def test_an_artifact_for_a_processor_has_no_firmware_manifest(repo, releases) -> None:
     releases.put(repo, 1)
     assert not list((repo.public / "targets" / "cpu").rglob("*.bin"))
+
+
+FOREIGN = f"mcu/{ENSEMBLE}/{TARGET}/{'ab' * 8}.bin"
+
+
+def stolen(repo, board, path, **changes):
+    """Have whoever holds the role's key and the online ones put a manifest of their own there."""
+    signer = key_of("mcu")
+    said = render(replace(firmware(repo, board), **changes))
+    signed = said + bytes.fromhex(signer.sign(said).signature)
+    Thief(repo.public).states(repo.state().bin_of(path), path, signed)
+
+
+def keys_of(repo):
+    """Path -> key of every firmware manifest that the channel names."""
+    state = repo.state()
+    found = [item for role in state.bins("mcu") for item in state.stated(role).items()]
+    return {
+        path: parse_all(state.content(path, file.hashes["sha256"]), path)[0].key
+        for path, file in found
+        if path.endswith(".bin")
+    }
+
+
+def test_a_new_key_signs_nothing_of_a_thief(repo, boards) -> None:
+    """A bootloader with the new key would take it from whoever delivers it."""
+    own = firmware_path(ENSEMBLE, TARGET, boards[1].release)
+    for board in boards:
+        publish(repo, board)
+    stolen(repo, boards[0], FOREIGN, release="ab" * 32, identity="66" * 32)
+    stolen(repo, boards[1], own, identity="66" * 32)
+    old = role_key(repo)
+    rotate(repo, "mcu", stands.uris("mcu", 2))
+    mine = firmware_path(ENSEMBLE, TARGET, boards[0].release)
+    assert keys_of(repo) == {mine: role_key(repo), FOREIGN: old, own: old}
+    # Nor is one that says something else signed again by who rolls back to its release.
+    rollback(repo, ENSEMBLE, "beta", reason="bad")
+    with pytest.raises(DeliveryError, match="U42"):
+        promote(repo, ENSEMBLE, "canary", release=boards[1].release)
+    publish(repo, boards[1])
+    assert keys_of(repo)[own] == role_key(repo)
+    assert firmware(repo, boards[1]).identity == firmware(repo, boards[0]).identity
+
+
+def test_a_counter_that_no_one_can_pass_falls_with_the_key(repo, boards) -> None:
+    publish(repo, boards[0])
+    own = firmware_path(ENSEMBLE, TARGET, boards[0].release)
+    stolen(repo, boards[0], FOREIGN, release="ab" * 32, counter=MOST_COUNTER)
+    stolen(repo, boards[0], own, counter=MOST_COUNTER)
+    rotate(repo, "mcu", stands.uris("mcu", 2))
+    assert set(keys_of(repo)) == {own}
+    before = firmware(repo, boards[0]).counter
+    publish(repo, boards[1])
+    assert before < firmware(repo, boards[1]).counter < MOST_COUNTER
+
+
+@pytest.mark.parametrize("content", [b"junk", None])
+def test_what_no_bootloader_takes_stands_in_nobodys_way(repo, boards, content) -> None:
+    for board in boards:
+        publish(repo, board)
+    seen = firmware(repo, boards[1]).counter
+    thief = Thief(repo.public)
+    thief.states(repo.state().bin_of(FOREIGN), FOREIGN, content or b"gone")
+    if content is None:
+        for file in (repo.public / "targets").rglob(f"*.{FOREIGN.rpartition('/')[2]}"):
+            file.unlink()
+    repo = Repository(repo.folder)
+    rollback(repo, ENSEMBLE, "beta", reason="bad")
+    assert firmware(repo, boards[0]).counter > seen
+    sweep(repo)
+    rotate(repo, "mcu", stands.uris("mcu", 2))
+    assert firmware(repo, boards[0]).key == role_key(repo)
+
+
+def test_a_manifest_that_stands_under_an_old_key_is_signed_again(repo, boards) -> None:
+    publish(repo, boards[0])
+    path = firmware_path(ENSEMBLE, TARGET, boards[0].release)
+    other = CryptoSigner.generate_ed25519()
+    forged = renewed(content(repo, boards[0]), [other], firmware(repo, boards[0]).counter)
+    Thief(repo.public).states(repo.state().bin_of(path), path, forged)
+    promote(Repository(repo.folder), ENSEMBLE, "stable")
+    assert firmware(repo, boards[0]).key == role_key(repo)
+
+
+def test_what_a_thief_assigned_is_let_go_before_the_key_is_another(repo, boards) -> None:
+    """As the runbook of a stolen machine says: whoever had every key assigned it in due form."""
+    publish(repo, boards[0])
+    publish(repo, boards[1])
+    rollback(repo, ENSEMBLE, "beta", reason="published by a thief")
+    publish(repo, boards[1], "stable")
+    rollback(repo, ENSEMBLE, "stable", release=boards[0].release, reason="by a thief")
+    sweep(repo, keep=1)
+    rotate(repo, "mcu", stands.uris("mcu", 2))
+    mine = firmware_path(ENSEMBLE, TARGET, boards[0].release)
+    assert [path for path, key in keys_of(repo).items() if key == role_key(repo)] == [mine]

@@ -2,15 +2,21 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 from tuf.api.metadata import Metadata, MetaFile, SuccinctRoles, TargetFile
 
 from edge.channel import keys
+from edge.channel.release import pins
 from edge.channel.repository import Repository
 from edge.channel.restore import from_mirror
+from edge.channel.rollback import rollback
+from edge.channel.rotate import rotate
+from edge.channel.state import read
 from edge.channel.status import status
 from edge.channel.sweep import sweep
+from firnline.contracts.places import manifest_path
 from firnline.digest import bytes_digest
 from firnline.errors import DeliveryError
 from tests.edge.channel import stands
@@ -45,7 +51,7 @@ class Thief:
         stamp.signed.snapshot_meta = MetaFile(
             int(path.name.partition(".")[0]), len(content), {"sha256": bytes_digest(content)}
         )
-        stamp.sign(_key("timestamp"))
+        stamp.sign(key_of("timestamp"))
         stamp.to_file(str(self.metadata / "timestamp.json"))
 
     def states(self, role, path, content):
@@ -81,7 +87,7 @@ class Thief:
         found = Metadata.from_bytes(self._newest(role).read_bytes())
         found.signed.version += 1
         change(found.signed)
-        found.sign(_key(role.partition("-")[0]))
+        found.sign(key_of(role.partition("-")[0]))
         found.to_file(str(self.metadata / f"{found.signed.version}.{role}.json"))
 
 
@@ -89,7 +95,8 @@ def _meta(files):
     return {name: MetaFile(at) if isinstance(at, int) else at for name, at in files.items()}
 
 
-def _key(role):
+def key_of(role):
+    """A role's key, stolen."""
     return keys.open_key(stands.uris(role)[0])
 
 
@@ -160,6 +167,64 @@ def test_what_no_device_would_take_as_a_manifest_stops_no_restoring(
     assert len(status(new).releases) == 1
 
 
+@pytest.mark.parametrize("digest", ["ab" * 32, "../../../zz", "AB" * 32])
+def test_a_manifest_that_is_nowhere_stops_no_restoring(small, stolen, tmp_path, digest) -> None:
+    target = TargetFile(3, {"sha256": digest}, RELEASE)
+    stolen.changes(_bin(small, RELEASE), lambda signed: signed.targets.update({RELEASE: target}))
+    new = stolen.restored(tmp_path)
+    assert sweep(new).releases == 1
+    assert len(status(new).releases) == 1
+
+
+@pytest.mark.parametrize("content", NO_MANIFESTS, ids=range(len(NO_MANIFESTS)))
+def test_what_is_no_manifest_any_more_is_not_assigned_again(small, stolen, content) -> None:
+    (path,) = (path for name in small.state().bins("cpu") for path in small.state().stated(name))
+    stolen.states(_bin(small, path), path, content)
+    state = read(stolen.mirror)
+    release = state.assignment("beta", ENSEMBLE).newest
+    with pytest.raises(DeliveryError) as caught:
+        pins(state, ENSEMBLE, release)
+    assert caught.value.code == "V8"
+
+
+def test_a_new_key_signs_no_path_that_is_not_its_roles(small, stolen) -> None:
+    strays = {"beta": "beta/../evil.json", sorted(small.state().bins("cpu"))[0]: "cpu/evil.json"}
+    assigned = set(small.state().stated("beta"))
+    for role, path in strays.items():
+        Thief(small.public).states(role, path, b"a thief's")
+    small = Repository(small.folder)
+    for role in ("beta", "cpu"):
+        rotate(small, role, stands.uris(role, 2))
+    state = small.state()
+    for role, path in strays.items():
+        assert path not in state.role(role).signed.targets
+    assert set(state.role("beta").signed.targets) == assigned
+
+
+def test_a_kind_alone_does_not_choose_what_is_rolled_back_to(small, stolen, releases) -> None:
+    old, target = releases[1], manifest_path(ENSEMBLE, TARGET, releases[1].release)
+    releases.put(small, 2)
+    evil = json.dumps({**json.loads(old.manifest), "files": {}}).encode()
+    Thief(small.public).states(_bin(small, target), target, evil)
+    with pytest.raises(DeliveryError) as caught:
+        rollback(Repository(small.folder), ENSEMBLE, "beta", reason="bad")
+    assert caught.value.code == "V13"
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00", "x", "2990-01-01T00:00:00Z"],
+)
+def test_a_signed_time_that_no_device_believes_stops_nobody(stolen, tmp_path, told) -> None:
+    path = stolen.metadata / "timestamp.json"
+    stamp = Metadata.from_bytes(path.read_bytes())
+    stamp.signed.unrecognized_fields["issued"] = told
+    stamp.signed.expires = datetime(2999, 1, 1, tzinfo=UTC)
+    stamp.sign(key_of("timestamp"))
+    stamp.to_file(str(path))
+    assert status(stolen.restored(tmp_path)).releases
+
+
 def test_an_assignment_out_of_place_is_not_read(stolen, tmp_path) -> None:
     stolen.states("beta", "beta/../../evil.json", b"{}")
     target = TargetFile(2, {"sha512": "00"}, "beta/other.json")
@@ -192,7 +257,7 @@ def test_metadata_without_a_canonical_form_do_not_verify(stolen, tmp_path) -> No
 
 
 def test_a_file_that_begins_with_no_plain_number_is_no_metadata(stolen, tmp_path) -> None:
-    for name in ("\N{SUPERSCRIPT TWO}.root.json", "007.root.json", f"{'1' * 200}.root.json"):
-        (stolen.metadata / name).write_text("no metadata")
+    for name in ("\N{SUPERSCRIPT TWO}", "007", "1" * 200, "1.other", "2.other"):
+        (stolen.metadata / f"{name}.root.json").write_text("no metadata")
     new = stolen.restored(tmp_path)
     assert len(status(new).releases) == 1

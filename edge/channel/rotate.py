@@ -19,6 +19,7 @@ from edge.channel.drafts import finished, hold_here, hold_idle, stage
 from edge.channel.metadata import TOP, Authority, authority_of, edited, unique
 from edge.channel.repository import Repository
 from edge.channel.state import State
+from firnline.contracts.firmware import KIND, MOST_SIGNATURES
 from firnline.errors import DeliveryError
 
 
@@ -242,4 +243,11 @@ def _hold_feasible(named: Mapping[str, Sequence[str]], needed: Mapping[str, int]
                 found=f"a threshold of {needed[role]} with {len(set(keys_of))} keys",
                 where=f"the role {role}",
                 mend="name at least as many keys as must sign, or give another `--threshold`",
+            )
+        if role == KIND and needed[role] > MOST_SIGNATURES:
+            raise DeliveryError(
+                "V4",
+                found=f"a threshold of {needed[role]}, where bootloaders check {MOST_SIGNATURES}",
+                where=f"the role {role}",
+                mend=f"give a `--threshold` of at most {MOST_SIGNATURES}",
             )

@@ -5,6 +5,7 @@ import shutil
 import threading
 
 import pytest
+from securesystemslib.signer import CryptoSigner
 
 from edge.channel import keys
 from edge.channel.ceremony import apply, sign
@@ -328,3 +329,14 @@ def test_what_was_staged_and_cannot_be_ended_is_named(small, monkeypatch) -> Non
     for path in waiting(small):
         path.unlink()
     assert len(rotate_together(Repository(small.folder), both).added) == 2
+
+
+def test_chips_are_not_asked_for_more_signatures_than_they_read(small, monkeypatch) -> None:
+    for number in range(9):
+        pem = CryptoSigner.generate_ed25519().private_bytes.decode()
+        monkeypatch.setenv(f"KEY_OF_A_CHIP_{number}", pem)
+    nine = [f"env:KEY_OF_A_CHIP_{number}" for number in range(9)]
+    with pytest.raises(DeliveryError, match="at most 8") as caught:
+        rotate(small, "mcu", nine, threshold=9)
+    assert caught.value.code == "V4"
+    rotate(small, "mcu", nine, threshold=8)

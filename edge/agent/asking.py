@@ -38,11 +38,13 @@ def ask(
     clock = TrustedClock(state.clock_floor, system)
     floor = state.floor(track)
     polled = poll(config, slots.disk, fetcher, clock, floor.version, floor.keys)
-    # Before the state says so: a power cut must not bring back older metadata than it knows.
-    slots.disk.sync(config.state / TRUST)
     with transaction(slots) as held:
         after = heard(held.state, polled, track, clock.now())
-        return polled, held.commit(after) if _worth(held.state, after) else after
+        if not _worth(held.state, after):
+            return polled, after
+        # Before the state says so: a power cut must not bring back older metadata than it knows.
+        slots.disk.sync(config.state / TRUST)
+        return polled, held.commit(after)
 
 
 def heard(state: State, polled: Polled, track: str, now: datetime) -> State:

@@ -104,13 +104,15 @@ def _tested(slot: Path) -> Verdict:
 
 
 def _end_with_the_agent() -> None:
-    """Have the kernel end this process when the other end of its standard input is closed.
+    """Have the kernel end this process, and what it starts, when its standard input is closed.
 
     Not a thread that waits for it, which a graph that holds the interpreter would keep from
     running: the signal that tells of it (fcntl(2), O_ASYNC) ends a process that does not ask for
-    it.
+    it. Who started the agent may have ignored or blocked it, which a child inherits.
     """
-    fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, os.getpid())
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGIO})
+    fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(sys.stdin, fcntl.F_SETFL, fcntl.fcntl(sys.stdin, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([sys.stdin], [], [], 0)[0]:
         sys.exit("the agent has ended")

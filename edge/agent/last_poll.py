@@ -139,9 +139,10 @@ def _keep(
     made = LastPoll(now, now, outcome, None if error is None else _failure(error))
     before = read(config.state)
     if before is not None and before.kind == made.kind:
-        if made.error is None or abs(now - before.at) < WORTH:
+        # What a clock wrote that was ahead is written anew.
+        if before.at <= now and (made.error is None or now - before.at < WORTH):
             return
-        made = replace(made, since=before.since)
+        made = replace(made, since=min(before.since, now))
     content = f"{json.dumps(made.document())}\n".encode()
     with suppress(OSError):
         disk.write(config.state / FILE, content, 0o600)

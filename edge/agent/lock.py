@@ -31,9 +31,12 @@ def exclusive(folder: Path, name: str = "lock", wait_seconds: float = 0.0) -> It
     descriptor = _open(path)
     try:
         _take(descriptor, path, time.monotonic() + wait_seconds)
+        holder = f"{os.getpid()}\n".encode()
         with suppress(OSError):  # Who holds it is told on a disk that can be written.
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            # A service takes it at every poll, and flash is not worn by that.
+            if os.pread(descriptor, 32, 0) != holder:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, holder, 0)
         yield
     finally:
         os.close(descriptor)

@@ -77,7 +77,7 @@ class ScoreLog:
                 disk.remove(folder / counts.dropping)
         self._waiting: list[bytes] = []
         self._since = 0.0
-        self._uncounted = False
+        self._counted, self._losing = self._dropped, False
         self._begin()
         self._resume()
 
@@ -144,11 +144,13 @@ class ScoreLog:
             self._first = self._first if self._length else self._next - count
             self._hash.update(content)
             self._length += len(content)
+            self._losing = False
         else:
             self._lost(count)
         # Who scores does not stop for a disk that cannot be written: the next batch tries again.
         with suppress(OSError):
-            if self._uncounted:
+            # The process may end before the next segment does.
+            if self._dropped != self._counted:
                 self._count()
             if self._length >= self._limits.segment_bytes:
                 self.close_segment()
@@ -156,11 +158,11 @@ class ScoreLog:
                 pass
 
     def _lost(self, count: int) -> None:
-        """Records could not be written; the process may end before that can be counted."""
+        """Records could not be written."""
         self._dropped += count
-        if not self._uncounted:
+        if not self._losing:
             _LOG.warning("answers that are not kept: %s cannot be written", self._folder)
-        self._uncounted = True
+        self._losing = True
 
     def close_segment(self) -> Path | None:
         """Close the open segment, so that it can be taken; None where it is empty.
@@ -212,7 +214,7 @@ class ScoreLog:
     def _count(self, dropping: str = "") -> None:
         document = {"next": self._next, "dropped": self._dropped, "dropping": dropping}
         self._disk.write(self._folder / COUNTS, f"{json.dumps(document)}\n".encode())
-        self._uncounted = False
+        self._counted = self._dropped
 
 
 def closed_segments(folder: Path) -> list[Path]:

@@ -223,7 +223,9 @@ class _Service:
         for problem in standing.problems:
             _LOG.warning("%s", problem)
         before, self._standing = self._standing, standing
-        if standing.manifest == before.manifest:
+        # One that did not open is opened once it may: its files are laid out anew where they wore.
+        opened = standing.slot is None or self._scorer.runner is not None
+        if standing.manifest == before.manifest and opened:
             return
         runner = None
         if standing.slot is not None:

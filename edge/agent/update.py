@@ -37,6 +37,7 @@ SelfTest = Callable[[Path], object]
 Whole = Callable[[Path, str], None]
 """Looks whether a slot is what its manifest, of that sha256, says; raises D1 to D8 when not."""
 
+_Asking = Callable[[], tuple[Polled, State]]
 _LOG = logging.getLogger("firnline.agent")
 _OF_THE_RELEASE = frozenset({"D1", "D4", "D5", "D6", "D7", "D8", "D9", "U11", "U12", "U13", "U22"})
 """What a release itself is refused for: fetched again, it would fail again. Bytes that differ or
@@ -85,31 +86,41 @@ def update(
 
     Raises:
         DeliveryError: U1 to U19 as `edge.agent.trust.poll`; U20 the disk is full; U22 the
-            self-test differs; U25 another agent updates; U45 no self-test can be run; U47 another
-            release was assigned meanwhile; D1 to D9 the
-            release is not whole.
+            self-test differs; U25 another agent updates; U45 no self-test can be run; D1 to D9
+            the release is not whole.
         HandshakeError: H0 to H8, its stages or features do not fit this device.
     """
     slots = slots_of(config, disk)
     with exclusive(config.state), writing(slots.folder):
         asking = partial(ask, config, slots, fetcher, system)
-        polled, state = asking()
-        if polled.offer is None:
-            return Outcome("unassigned")
-        made = _Update(config, slots, fetcher, self_test, whole, asking, polled.offer)
-        return made.run(state)
+
+        def bring(again: _Asking | None) -> Outcome:
+            polled, state = asking()
+            if polled.offer is None:
+                return Outcome("unassigned")
+            made = _Update(config, slots, fetcher, self_test, whole, again, polled.offer)
+            return made.run(state)
+
+        try:
+            return bring(asking)
+        except DeliveryError as error:
+            if error.code != "U47":
+                raise
+            _LOG.warning("%s", error)
+        # Once: a channel that changes faster than a device fetches must not starve it.
+        return bring(None)
 
 
 @dataclass(frozen=True)
 class _Update:
-    """Bringing one offer onto the device."""
+    """Bringing one offer onto the device; `again` asks whether it still stands, if anything may."""
 
     config: Config
     slots: Slots
     fetcher: Fetcher
     self_test: SelfTest
     whole: Whole
-    asking: Callable[[], tuple[Polled, State]]
+    again: _Asking | None
     offer: Offer
 
     def run(self, state: State) -> Outcome:
@@ -192,21 +203,21 @@ class _Update:
             if error.code != "U20" or not self._made_room():
                 raise
             self._gather(document["files"], document["bytes"])
-        if time.monotonic() - begun > self.config.poll_seconds:
-            self._ask_again()
+        if self.again is not None and time.monotonic() - begun > self.config.poll_seconds:
+            self._still_assigned(self.again)
         self._begin()
         self.slots.check(self.slots.next, self.offer.sha256)
         self._test(self.slots.next)
 
-    def _ask_again(self) -> None:
+    def _still_assigned(self, again: _Asking) -> None:
         """See that what took longer to fetch than a period is still what the channel assigns."""
-        offer = self.asking()[0].offer
+        offer = again()[0].offer
         if offer is None or offer.sha256 != self.offer.sha256:
             raise DeliveryError(
                 "U47",
                 found="another release was assigned while this one was fetched",
                 where=self._where,
-                mend="nothing to do: the next poll fetches that one; the device keeps what it runs",
+                mend="nothing to do: the device goes on with that one",
             )
 
     def _gather(self, files: dict[str, str], lengths: dict[str, int]) -> None:

@@ -5,7 +5,7 @@ idle poll costs two requests: a newer root, which is not there, and the timestam
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,6 +40,23 @@ _TUF = (
 )  # fmt: skip
 
 
+class _Updater(Updater):
+    """An Updater that writes what changed: else each poll would wear the flash with its root."""
+
+    def _persist_file(self, filename: str, data: bytes) -> None:
+        with suppress(OSError):
+            if Path(filename).read_bytes() == data:
+                return
+        super()._persist_file(filename, data)
+
+    def _update_root_symlink(self) -> None:
+        name = f"root_history/{self._trusted_set.root.version}.root.json"
+        with suppress(OSError):
+            if (Path(self._dir) / "root.json").readlink() == Path(name):
+                return
+        super()._update_root_symlink()
+
+
 class Verified:
     """A channel as it is now, held to one root of trust.
 
@@ -70,11 +87,11 @@ class Verified:
         before = timestamp.read_bytes() if timestamp.is_file() else b""
         fetcher.last = ("the root of trust given by hand/root.json", root)
         with self._refusing():
-            self._updater = Updater(
+            self._updater = _Updater(
                 str(folder), METADATA, fetcher=fetcher, config=_CONFIG, bootstrap=root
             )
-        # An Updater takes no clock, and shows nothing of what it verified: this one line is
-        # private to it, and what `tuf>=7.0.1,<8` in pyproject.toml is held to.
+        # An Updater takes no clock, and shows nothing of what it verified: this line is private
+        # to it, as `_Updater` is, and what `tuf>=7.0.1,<8` in pyproject.toml is held to.
         self._trusted = self._updater._trusted_set
         self._trusted.reference_time = self._now
         with self._refusing(self._trusted):

@@ -70,7 +70,8 @@ firnline_status firnline_manifest_verify(const uint8_t *manifest, size_t length,
                                          const firnline_trust *trust);
 
 /* Likewise, by so many different keys, each of which signed the same: for a device on which no one
- * key may put a model. `manifests` are that many in a row. Go on with the first of them. */
+ * key may put a model. `manifests` are just that many in a row, or FIRNLINE_TRUNCATED. Go on with
+ * the first of them. */
 firnline_status firnline_manifests_verify(const uint8_t *manifests, size_t length,
                                           const firnline_trust *trust, size_t threshold);
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.agent.isolated import isolated
+from edge.agent.isolated import _lifeline, isolated
 from edge.agent.selftest import Verdict, self_test
 from firnline.errors import DeliveryError
 from tests.edge.agent import bundles
@@ -21,10 +21,21 @@ from tests.edge.agent.devices import PATIENCE_SECONDS, TREE, until
 from tests.edge.agent.units import unit
 
 _AGENT = """
+import signal
 import sys
 from pathlib import Path
 from edge.agent.isolated import isolated
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGIO})
 isolated(300.0)(Path(sys.argv[1]))
+"""
+_FORKING = """
+import os
+import signal
+from edge.agent.isolated import _end_with_the_agent
+_end_with_the_agent()
+print(os.fork(), flush=True)
+signal.pause()
 """
 
 
@@ -163,3 +174,21 @@ def test_it_ends_with_the_agent_that_waits_for_it(tmp_path: Path) -> None:
     finally:
         with suppress(psutil.NoSuchProcess):
             child.kill()
+
+
+def test_what_it_started_ends_with_it() -> None:
+    with _lifeline() as stdin:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _FORKING],
+            cwd=TREE,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        grandchild = psutil.Process(max(int(child.stdout.readline()) for _ in range(2)))
+    try:
+        until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            grandchild.kill()
+        child.communicate()

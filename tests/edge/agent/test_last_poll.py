@@ -142,3 +142,9 @@ def test_a_poll_of_the_years_before_the_clock_was_set_is_not_dated_there(device:
     device.settle()
     polls(device, datetime(1970, 1, 1, tzinfo=UTC), away())
     assert kept(device).at == device.state.clock_floor
+
+
+def test_what_a_clock_wrote_that_was_ahead_is_written_anew(device: Unit) -> None:
+    polls(device, BEGAN + timedelta(days=900), "kept")
+    polls(device, BEGAN, "kept")
+    assert (kept(device).at, kept(device).since) == (BEGAN, BEGAN)

@@ -211,6 +211,18 @@ def test_what_a_full_disk_cost_is_known_after_a_start(
     assert [found["n"] for found in read(tmp_path)] == [2, 3]
 
 
+def test_a_segment_that_a_full_disk_cost_is_known_after_a_start(tmp_path: Path) -> None:
+    disk = FullDisk()
+    written = log(tmp_path, SMALL, disk)
+    for name in ("old", "older"):
+        written.add(record(name))
+    written.close_segment()
+    disk.room = 10
+    written.add(record("new"))
+    assert names(tmp_path) == ["new"]
+    assert log(tmp_path).summary.dropped == 2
+
+
 class Stuck(FullDisk):
     """A disk that appends, and changes no name."""
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import shutil
 import signal
@@ -11,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from edge.agent.clock import utc_now
+from edge.agent.fetch import Fetcher
 from edge.agent.health import rollback, standing
 from edge.agent.last_poll import Failure
 from edge.agent.once import score
 from edge.agent.scores import read
-from edge.agent.service import serve
+from edge.agent.service import _Service, serve
 from edge.agent.status import status
 from edge.disk import RealDisk
 from firnline.errors import DeliveryError
@@ -27,6 +30,7 @@ from tests.edge.agent.devices import Device, device, until
 from tests.edge.agent.test_isolated import hanging
 from tests.edge.agent.test_memory import MOST_KB
 from tests.edge.agent.test_runner import logarithm
+from tests.edge.agent.units import unit
 
 ROW = json.dumps({"row": [0.5, -1, 2, 0.25]})
 
@@ -95,6 +99,21 @@ def test_a_slot_that_went_is_brought_back_while_rows_are_answered(
         assert release_of(ask) == made.offered
 
 
+def test_what_did_not_open_while_it_was_laid_out_anew_is_opened_then() -> None:
+    async def opened(folder: Path) -> tuple[Any, str]:
+        service = _Service(unready.config, RealDisk(), fetcher)
+        await service._adopt(standing(unready.config))
+        before = service._scorer.runner
+        folder.rename(slot)
+        await service._adopt(standing(unready.config))
+        return before, service._scorer.runner.release
+
+    with unit() as unready, Fetcher(unready.config.url, unready.config.limits) as fetcher:
+        made = unready.settle()
+        slot = standing(unready.config).slot
+        assert asyncio.run(opened(slot.rename(slot.with_name("away")))) == (None, made.release)
+
+
 def test_a_release_that_fails_to_answer_is_fallen_back_from(
     small: tuple[channels.Channel, Device], tmp_path: Path
 ) -> None:
@@ -126,6 +145,9 @@ def test_a_self_test_that_hangs_is_refused_and_polls_go_on(
         bad = hanging(tmp_path / "bad", encoder=2)
         channel.publish(bad)
         process.send_signal(signal.SIGHUP)
+        until(psutil.Process(process.pid).children)
+        for child in psutil.Process(process.pid).children():
+            child.suspend()  # It hangs all the same, and leaves the processor to other tests.
 
         def error() -> Failure | None:
             assert release_of(ask) == first.release

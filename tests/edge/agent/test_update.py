@@ -3,6 +3,7 @@
 import errno
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge.disk import RealDisk
 from firnline.contracts.places import part_path
 from firnline.errors import DeliveryError, FirnlineError, HandshakeError
 from tests.edge.agent import bundles
+from tests.edge.agent.power import Recorder
 from tests.edge.agent.units import Unit, unit
 
 
@@ -47,6 +49,20 @@ def test_the_first_release_is_installed_on_trial_and_kept_from_then_on(device: U
     assert (device.config.state / "state.json").read_bytes() == before
 
 
+def test_a_poll_that_brings_nothing_new_writes_and_syncs_nothing(device: Unit) -> None:
+    device.settle()
+    device.pull()
+    files = [path for path in device.config.state.rglob("*") if not path.is_dir()]
+    before = [path.lstat() for path in files]
+    recorder = Recorder(device.config.state)
+    assert device.pull(recorder).step == "kept"
+    assert recorder.trace == []
+    after = [path.lstat() for path in files]
+    assert [(found.st_ino, found.st_mtime_ns) for found in after] == [
+        (found.st_ino, found.st_mtime_ns) for found in before
+    ]
+
+
 @pytest.mark.parametrize("damage", ["gone", "link", "altered"])
 def test_what_runs_is_laid_out_anew_where_its_files_are_damaged(device: Unit, damage: str) -> None:
     before = device.settle()
@@ -67,26 +83,48 @@ def test_what_runs_is_laid_out_anew_where_its_files_are_damaged(device: Unit, da
     assert device.pull().step == "kept"
 
 
-def test_what_took_long_to_fetch_is_asked_for_again(device: Unit) -> None:
-    first = device.settle()
-    device.configure(poll_seconds=0)
-    second = device.release(classifier=2)
-    path = next(path for path in second.parts if path not in first.parts)
+def meanwhile(device: Unit, fetched: bundles.Made, assigned: bundles.Made) -> None:
+    """While one release is fetched, another is assigned."""
+    path = next(
+        path for path in fetched.parts if not (device.config.state / "parts" / path).exists()
+    )
 
-    def withdrawn(handler) -> None:
-        device.site.faults.clear()
-        device.channel.publish(first)
+    def serve(handler) -> None:
+        device.channel.publish(assigned)
         handler.send_response_only(200)
-        handler.send_header("Content-Length", str(len(second.parts[path])))
+        handler.send_header("Content-Length", str(len(fetched.parts[path])))
         handler.end_headers()
-        handler.wfile.write(second.parts[path])
+        handler.wfile.write(fetched.parts[path])
 
-    device.site.faults[f"parts/{path}"] = withdrawn
-    refused(device, "U47")
-    assert (device.runs, device.state.refused) == (first.release, {})
+    device.site.faults[f"parts/{path}"] = serve
+
+
+def test_what_took_long_to_fetch_is_asked_for_again(
+    device: Unit, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = device.settle(), device.made(classifier=2)
+    device.configure(poll_seconds=0)
+    meanwhile(device, second, first)
+    device.channel.publish(second)
     assert device.pull().step == "kept"
+    assert "U47" in caplog.text
+    assert (device.runs, device.state.refused) == (first.release, {})
+    assert not device.state.other
+    device.site.faults.clear()
     device.channel.publish(second)
     assert device.pull().step == "installed"
+
+
+def test_a_channel_that_changes_while_a_device_fetches_does_not_starve_it(device: Unit) -> None:
+    made = [device.settle(), *(device.made(encoder=turn, classifier=turn) for turn in (2, 3, 4))]
+    device.configure(poll_seconds=0)
+    for fetched, assigned in pairwise(made[1:]):
+        meanwhile(device, fetched, assigned)
+    device.channel.publish(made[1])
+    assert device.pull().step == "installed"
+    assert device.runs == made[2].release
+    assert device.pull().step == "installed"
+    assert device.runs == made[3].release
 
 
 def test_a_folder_where_a_file_should_lie_is_named_with_what_helps(device: Unit) -> None:

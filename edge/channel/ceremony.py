@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tuf.api.metadata import Metadata, Root, Targets
-from tuf.api.serialization import SerializationError
 
 from edge.channel import keys
 from edge.channel.commit import Change, commit
@@ -104,12 +103,7 @@ def sign(
             where=str(file),
             mend="sign root or targets, as `firnline channel stage` left them in `ceremony/`",
         )
-    try:
-        signer, content = keys.open_key(uri, secrets), metadata.signed_bytes
-    except SerializationError as error:
-        raise DeliveryError(
-            "V6", found="metadata that have no canonical form", where=str(file), mend=_CARRIED
-        ) from error
+    signer, content = keys.open_key(uri, secrets), metadata.signed_bytes
     metadata.signatures[signer.public_key.keyid] = signer.sign(content)
     (disk or RealDisk()).write(file, metadata.to_bytes())
     return Signing(

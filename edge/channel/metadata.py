@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from securesystemslib.signer import Key, Signer
 from tuf.api.metadata import (
@@ -23,7 +24,6 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import SerializationError
 
 from firnline.contracts.places import KINDS, TRACKS
 from firnline.digest import bytes_digest
@@ -163,10 +163,17 @@ def signed(payload: T, signers: Sequence[Signer]) -> Metadata[T]:
     return metadata
 
 
+def parsed(content: bytes) -> Metadata[Any]:
+    """Metadata from bytes, in a form that somebody can have signed.
+
+    Raises:
+        RepositoryError: They cannot be read, or have no canonical form.
+    """
+    found = Metadata.from_bytes(content)
+    _ = found.signed_bytes
+    return found
+
+
 def verifies(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> bool:
-    """Whether enough of a role's keys have signed; what has no canonical form nobody can sign."""
-    try:
-        content = metadata.signed_bytes
-    except SerializationError:
-        return False
-    return bool(delegator.get_verification_result(role, content, metadata.signatures))
+    """Whether enough of a role's keys have signed."""
+    return bool(delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures))

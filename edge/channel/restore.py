@@ -20,7 +20,7 @@ from edge.channel.commit import Change, commit, numbered
 from edge.channel.config import ROLES
 from edge.channel.init import GIVEN, empty_roles
 from edge.channel.lock import exclusive
-from edge.channel.metadata import TOP, Authority, after, dated, edited, targets, verifies
+from edge.channel.metadata import TOP, Authority, after, dated, edited, parsed, targets, verifies
 from edge.channel.mirror import copy
 from edge.channel.release import published
 from edge.channel.repository import Repository, utc_now
@@ -187,7 +187,7 @@ def _write_roots(repo: Repository, roots: Sequence[bytes]) -> Metadata[Root]:
     found = []
     for content in roots:
         try:
-            root = Metadata[Root].from_bytes(content)
+            root: Metadata[Root] = parsed(content)
         except Exception as error:
             raise _untrusted(repo.folder, f"no readable root: {error}") from error
         if root.signed.type != "root":

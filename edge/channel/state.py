@@ -12,7 +12,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 from tuf.api.serialization import DeserializationError
 
 from edge.channel.config import absent, binary
-from edge.channel.metadata import verifies
+from edge.channel.metadata import parsed, verifies
 from firnline.contracts.places import (
     KINDS,
     METADATA,
@@ -249,11 +249,11 @@ def metadata_file(path: Path, mend: str = _REBUILD) -> Metadata[Any]:
         DeliveryError: V6, they cannot be read.
     """
     try:
-        return Metadata.from_bytes(path.read_bytes())
+        return parsed(path.read_bytes())
     except OSError as error:
         raise _broken(path, f"it cannot be read: {error.strerror}", mend) from error
     except (DeserializationError, RepositoryError, json.JSONDecodeError) as error:
-        raise _broken(path, f"no readable metadata: {error}", mend) from error
+        raise _broken(path, f"no readable metadata: {str(error)[:200]}", mend) from error
 
 
 def _top(folder: Path, root: Root, role: str, meta: MetaFile) -> Metadata[Any]:

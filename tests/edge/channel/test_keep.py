@@ -215,6 +215,7 @@ def test_from_its_keys_alone_a_channel_starts_over_for_the_same_devices(
         ({"roots": [roots[0], roots[2]]}, "V6"),
         ({"roots": []}, "V6"),
         ({"roots": [b"{}"]}, "V6"),
+        ({"roots": [roots[0].replace(b'"version":1', b'"version":1,"x":NaN')]}, "V6"),
         ({"roots": [(metadata / "timestamp.json").read_bytes()]}, "V6"),
         ({"uris": {role: uri for role, uri in uris.items() if role != "cpu"}}, "V2"),
         ({"uris": uris | {"targets": uris["targets"][:1]}}, "V4"),
